@@ -1,0 +1,48 @@
+//! The command line: arguments, one file per subcommand, and what they share.
+//!
+//! Data goes to standard output, everything else to standard error. Exit codes: 0 fine, 1 differs or findings,
+//! 2 error. Nothing outside this folder knows of `clap`, `anyhow` or terminals.
+
+mod input;
+mod output;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Says, before a machine has ever booted, what its TPM will contain afterwards.
+#[derive(Debug, Parser)]
+#[command(name = "premeasure", version, arg_required_else_help = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {}
+
+/// Runs the command of the process's arguments and reports errors on standard error.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Printing fails only when the stream is gone; there is nobody left to tell.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(output::EXIT_ERROR) } else { ExitCode::SUCCESS };
+        }
+    };
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::report(&error);
+            ExitCode::from(output::EXIT_ERROR)
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {}
+}

@@ -1,0 +1,7 @@
+//! Where bytes come from: positional sources, and ranges of them that cost nothing until they are read.
+
+mod blob;
+mod output;
+
+pub use blob::{Blob, ReadAt, SourceId};
+pub use output::{OutputError, write_atomically};
