@@ -2,5 +2,8 @@
 
 pub mod bytes;
 pub mod cli;
+pub mod hashing;
+pub mod pe;
 pub mod source;
 pub mod tcg;
+pub mod uki;
