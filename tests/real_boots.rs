@@ -7,62 +7,14 @@ mod support;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::path::Path;
-
-use serde::Deserialize;
 
 use support::boots::{BOOTS, Boot, boot};
+use support::document::{EXIT_BOOT_SERVICES, Variant, predict, with_banks};
 use support::tcg2::{self, Event, IMAGE_LOAD};
 use support::{BANKS, Pcrs, disks, fixture, premeasure, read, say, scratch, skipped_without};
 
 /// What the image determines.
 const PCRS: [u32; 5] = [4, 9, 11, 12, 13];
-/// The last stage that the firmware's log reaches.
-const STAGE: &str = "exit-boot-services";
-
-/// The parts of the document that are compared.
-#[derive(Deserialize)]
-struct Document {
-    variants: Vec<Variant>,
-}
-
-#[derive(Deserialize)]
-struct Variant {
-    pcrs: Vec<Pcr>,
-    measurements: Vec<Measurement>,
-}
-
-#[derive(Deserialize)]
-struct Pcr {
-    index: u32,
-    status: String,
-    #[serde(default)]
-    values: Vec<Value>,
-    #[serde(default)]
-    gaps: Vec<Gap>,
-}
-
-#[derive(Deserialize)]
-struct Value {
-    stage: String,
-    digests: BTreeMap<String, String>,
-}
-
-#[derive(Deserialize)]
-struct Gap {
-    remedy: String,
-}
-
-#[derive(Deserialize)]
-struct Measurement {
-    pcr: u32,
-    event_type: String,
-    stage: String,
-    /// Absent where the measured bytes are unknown.
-    #[serde(default)]
-    digests: BTreeMap<String, String>,
-}
-
 /// Every boot, every bank, every PCR; prints the table and writes it to `target/real-boots.txt`.
 #[test]
 fn every_boot_equals_its_prediction() {
@@ -95,8 +47,8 @@ fn pcr_9_is_unknown_without_the_boot_secret() {
     for bank in BANKS {
         assert!(!printed[bank].contains_key("9"), "{bank}: {:?}", printed[bank]);
     }
-    let variant = predicted_document(tiny.predict(), None);
-    let pcr9 = variant.pcrs.iter().find(|pcr| pcr.index == 9).expect("PCR 9 in the document");
+    let variant = predict(tiny.predict());
+    let pcr9 = variant.pcr(9);
     assert_eq!(pcr9.status, "unknown");
     assert!(pcr9.values.iter().all(|value| value.digests.is_empty()), "an unknown PCR has no value");
     let remedies: Vec<&str> = pcr9.gaps.iter().map(|gap| gap.remedy.as_str()).collect();
@@ -178,10 +130,12 @@ fn compare(boot: &Boot) -> Report {
     let mut faults = Vec::new();
     let folder = tempfile::tempdir_in(scratch()).expect("a temporary folder");
     let log = folder.path().join("predicted.bin");
-    let variant = predicted_document(boot.predict(), Some(&log));
-    compare_measurements(boot, &variant.measurements, &mut faults);
+    let mut arguments = boot.predict();
+    arguments.extend(["--event-log".into(), log.clone().into_os_string()]);
+    let variant = predict(arguments);
+    compare_measurements(boot, &variant, &mut faults);
     compare_logs(boot, &tcg2::parse(&read(&log)), &mut faults);
-    compare_stage_values(boot, &variant.pcrs, &mut faults);
+    compare_stage_values(boot, &variant, &mut faults);
     let (predicted, observed) = (predicted_pcrs(boot.predict()), boot.observed_pcrs());
     let verdict = |bank: &str, pcr: u32| match predicted[bank].get(&pcr.to_string()) {
         Some(value) if *value == observed[bank][&pcr.to_string()] => "equal",
@@ -204,13 +158,10 @@ fn is_unknowable(boot: &Boot, pcr: u32) -> bool {
 }
 
 /// The document's measurements, PCR by PCR, against the guest's log: same number, order, type and digests in all banks.
-fn compare_measurements(boot: &Boot, measurements: &[Measurement], faults: &mut Vec<String>) {
+fn compare_measurements(boot: &Boot, variant: &Variant, faults: &mut Vec<String>) {
     let observed = boot.observed_events();
     for pcr in PCRS {
-        let predicted: Vec<&Measurement> = measurements
-            .iter()
-            .filter(|measurement| measurement.pcr == pcr && measurement.stage == STAGE)
-            .collect();
+        let predicted = variant.measurements_before_the_initrd(pcr);
         let events: Vec<&Event> = observed.iter().filter(|event| event.pcr == pcr).collect();
         if predicted.len() != events.len() {
             let (ours, theirs) = (predicted.len(), events.len());
@@ -255,46 +206,25 @@ fn compare_logs(boot: &Boot, predicted: &[Event], faults: &mut Vec<String>) {
     }
 }
 
-/// The values of the stage in the document are those that the guest read.
-fn compare_stage_values(boot: &Boot, pcrs: &[Pcr], faults: &mut Vec<String>) {
+/// The document's values before the initrd starts are those that the guest read.
+fn compare_stage_values(boot: &Boot, variant: &Variant, faults: &mut Vec<String>) {
     let observed = boot.observed_pcrs();
-    for index in PCRS.into_iter().filter(|&pcr| !is_unknowable(boot, pcr)) {
-        let values = pcrs.iter().filter(|pcr| pcr.index == index).flat_map(|pcr| &pcr.values);
-        let at_stage: Vec<&Value> = values.filter(|value| value.stage == STAGE).collect();
-        let [value] = at_stage[..] else {
-            faults.push(format!("{}: PCR {index}: {} values at {STAGE}", boot.case, at_stage.len()));
-            continue;
-        };
+    for pcr in PCRS.into_iter().filter(|&pcr| !is_unknowable(boot, pcr)) {
         for bank in BANKS {
-            if value.digests.get(bank) != observed[bank].get(&index.to_string()) {
-                faults.push(format!("{}: PCR {index} {bank} in the document differs", boot.case));
+            let (ours, theirs) =
+                (variant.value(pcr, EXIT_BOOT_SERVICES, bank), &observed[bank][&pcr.to_string()]);
+            if ours != Some(theirs.as_str()) {
+                faults
+                    .push(format!("{}: PCR {pcr} {bank} in the document: {ours:?}, not {theirs}", boot.case));
             }
         }
     }
-}
-
-fn predicted_document(arguments: Vec<OsString>, log: Option<&Path>) -> Variant {
-    let mut arguments = with_banks(arguments);
-    arguments.push("--json".into());
-    if let Some(log) = log {
-        arguments.extend(["--event-log".into(), log.into()]);
-    }
-    let document: Document = premeasure(&arguments).json();
-    let Ok([variant]) = <[Variant; 1]>::try_from(document.variants) else {
-        panic!("one variant: {arguments:?}")
-    };
-    variant
 }
 
 fn predicted_pcrs(arguments: Vec<OsString>) -> Pcrs {
     let mut arguments = with_banks(arguments);
     arguments.extend(["--format".into(), "pcrs".into()]);
     premeasure(&arguments).json()
-}
-
-fn with_banks(mut arguments: Vec<OsString>) -> Vec<OsString> {
-    arguments.extend(BANKS.iter().flat_map(|bank| [OsString::from("--bank"), OsString::from(bank)]));
-    arguments
 }
 
 /// `work` for every boot, as many at a time as there are processors.

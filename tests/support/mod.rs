@@ -3,6 +3,7 @@
 
 pub(crate) mod boots;
 pub(crate) mod disks;
+pub(crate) mod document;
 pub(crate) mod pe_builder;
 pub(crate) mod tcg2;
 
