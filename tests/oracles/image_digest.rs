@@ -109,7 +109,14 @@ fn odd_images_have_the_digest_that_edk2_computes() {
         ("PE32", Pe::new().machine(pe_builder::I386).pe32().section(payload()), &[]),
         ("ARM64", Pe::new().machine(pe_builder::ARM64).section(payload()), &[]),
         ("three trailing bytes", Pe::new().section(payload()).trailing(b"abc"), &[("goblin", PADS)]),
-        ("signed", Pe::new().section(payload()).trailing(b"abc").certificates(&[9; 24]), &[]),
+        (
+            "signed",
+            Pe::new()
+                .section(payload())
+                .trailing(b"abc")
+                .certificates(&pe_builder::win_certificate(&[9; 16])),
+            &[],
+        ),
         (
             "two data directories",
             Pe::new().section(payload()).directories(2),

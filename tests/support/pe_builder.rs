@@ -16,6 +16,15 @@ const DIRECTORIES: u32 = 16;
 /// Index of `IMAGE_DIRECTORY_ENTRY_SECURITY`.
 const SECURITY: u32 = 4;
 
+/// `WIN_CERTIFICATE` of revision 2.0 and type PKCS#7 around `data`, which is whatever the test wants it to be.
+pub(crate) fn win_certificate(data: &[u8]) -> Vec<u8> {
+    let mut out = Fields((size(data) + 8).to_le_bytes().to_vec());
+    out.u16(0x0200).u16(2);
+    out.0.extend(data);
+    out.0.resize(out.0.len().next_multiple_of(8), 0);
+    out.0
+}
+
 /// A PE image to be built.
 #[derive(Clone)]
 pub(crate) struct Pe {
