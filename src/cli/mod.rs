@@ -5,6 +5,9 @@
 
 mod input;
 mod output;
+mod predict;
+mod progress;
+mod render;
 mod table;
 
 use std::process::ExitCode;
@@ -20,7 +23,9 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Predict(predict::PredictArgs),
+}
 
 /// Runs the command of the process's arguments and reports errors on standard error.
 #[must_use]
@@ -44,5 +49,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    match cli.command {}
+    match cli.command {
+        Command::Predict(args) => predict::run(&args),
+    }
 }

@@ -102,8 +102,15 @@ pub enum HashError {
 /// Streams to be hashed; see the [module](super).
 #[derive(Debug, Default)]
 pub struct DigestPlan {
-    streams: Vec<Vec<Segment>>,
-    known: BTreeMap<Vec<SegmentKey>, StreamId>,
+    streams: Vec<Stream>,
+    known: BTreeMap<(Option<HashAlgorithm>, Vec<SegmentKey>), StreamId>,
+}
+
+/// What is hashed, and into which bank if not into all.
+#[derive(Debug)]
+struct Stream {
+    segments: Vec<Segment>,
+    only: Option<HashAlgorithm>,
 }
 
 impl DigestPlan {
@@ -115,12 +122,29 @@ impl DigestPlan {
 
     /// Adds a stream, or finds the equal one that is there already.
     pub fn add(&mut self, segments: impl IntoIterator<Item = Segment>) -> StreamId {
+        self.insert(None, segments)
+    }
+
+    /// Adds a stream that is hashed with one algorithm, whatever the banks.
+    pub fn add_single(
+        &mut self,
+        algorithm: HashAlgorithm,
+        segments: impl IntoIterator<Item = Segment>,
+    ) -> StreamId {
+        self.insert(Some(algorithm), segments)
+    }
+
+    fn insert(
+        &mut self,
+        only: Option<HashAlgorithm>,
+        segments: impl IntoIterator<Item = Segment>,
+    ) -> StreamId {
         let segments: Vec<Segment> = join(segments.into_iter().filter(|segment| !segment.is_empty()));
         let key: Vec<SegmentKey> = segments.iter().map(Segment::key).collect();
         let next = StreamId(self.streams.len());
-        let id = *self.known.entry(key).or_insert(next);
+        let id = *self.known.entry((only, key)).or_insert(next);
         if id == next {
-            self.streams.push(segments);
+            self.streams.push(Stream { segments, only });
         }
         id
     }
@@ -129,7 +153,7 @@ impl DigestPlan {
     #[must_use]
     pub fn bytes_to_read(&self) -> u64 {
         let mut ranges: BTreeMap<SourceId, Vec<(u64, u64)>> = BTreeMap::new();
-        for segment in self.streams.iter().flatten() {
+        for segment in self.streams.iter().flat_map(|stream| &stream.segments) {
             if let Segment::Range(blob) = segment {
                 ranges.entry(blob.source_id()).or_default().push((blob.offset(), blob.offset() + blob.len()));
             }
@@ -147,7 +171,7 @@ impl DigestPlan {
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Digests, HashError> {
         for stream in &self.streams {
-            let count = stream.iter().map(|segment| match segment {
+            let count = stream.segments.iter().map(|segment| match segment {
                 Segment::Zeros(count) => *count,
                 _ => 0,
             });
@@ -161,24 +185,22 @@ impl DigestPlan {
 
     /// For each stream the longest other one that it begins with, whole.
     fn parents(&self) -> Vec<Option<usize>> {
-        let keys: Vec<Vec<SegmentKey>> =
-            self.streams.iter().map(|stream| stream.iter().map(Segment::key).collect()).collect();
+        type Key = (Option<HashAlgorithm>, Vec<SegmentKey>);
+        let key = |stream: &Stream| (stream.only, stream.segments.iter().map(Segment::key).collect());
+        let keys: Vec<Key> = self.streams.iter().map(key).collect();
+        let begins_with = |(only, key): &Key, (other, prefix): &Key| {
+            only == other && !prefix.is_empty() && prefix.len() < key.len() && key.starts_with(prefix)
+        };
         keys.iter()
-            .enumerate()
-            .map(|(index, key)| {
-                let prefixes = keys.iter().enumerate().filter(|(other, prefix)| {
-                    *other != index
-                        && !prefix.is_empty()
-                        && prefix.len() < key.len()
-                        && key.starts_with(prefix)
-                });
-                prefixes.max_by_key(|(_, prefix)| prefix.len()).map(|(other, _)| other)
+            .map(|key| {
+                let prefixes = keys.iter().enumerate().filter(|(_, prefix)| begins_with(key, prefix));
+                prefixes.max_by_key(|(_, (_, prefix))| prefix.len()).map(|(other, _)| other)
             })
             .collect()
     }
 }
 
-/// Adjoining ranges of one source become one, so that streams are equal whenever their bytes are.
+/// Neighbouring zeros become one, so that streams are equal whenever they are made of the same parts.
 fn join(segments: impl Iterator<Item = Segment>) -> Vec<Segment> {
     let mut joined: Vec<Segment> = Vec::new();
     for segment in segments {
@@ -206,11 +228,14 @@ struct Computation<'a> {
 impl<'a> Computation<'a> {
     fn new(plan: &'a DigestPlan, banks: &[HashAlgorithm]) -> Self {
         let parents = plan.parents();
-        let streams = plan.streams.iter().zip(parents).map(|(segments, parent)| Progress {
-            segments,
+        let streams = plan.streams.iter().zip(parents).map(|(stream, parent)| Progress {
+            segments: &stream.segments,
             next: 0,
             parent,
-            states: banks.iter().map(|bank| Hasher::new(*bank)).collect(),
+            states: match stream.only {
+                Some(algorithm) => vec![Hasher::new(algorithm)],
+                None => banks.iter().map(|bank| Hasher::new(*bank)).collect(),
+            },
         });
         Self { streams: streams.collect() }
     }

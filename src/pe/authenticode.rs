@@ -9,7 +9,6 @@
 
 use super::{PeError, PeImage, Section};
 use crate::hashing::Segment;
-use crate::source::Blob;
 
 /// An image that the firmware refuses to hash.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +49,16 @@ pub enum AuthenticodeError {
 /// # Errors
 /// [`AuthenticodeError`] where the firmware would refuse the image.
 pub fn authenticode_segments(image: &PeImage) -> Result<Vec<Segment>, AuthenticodeError> {
-    let length = image.file.len();
+    authenticode_segments_padded(image, 0)
+}
+
+/// The same for an image in memory that is `image` followed by `zeros` zero bytes: the kernel of a UKI, which is
+/// loaded with the `VirtualSize` of its section. The zeros count as data behind the last section.
+///
+/// # Errors
+/// [`AuthenticodeError`] where the firmware would refuse the image, and where a section reaches into the zeros.
+pub fn authenticode_segments_padded(image: &PeImage, zeros: u64) -> Result<Vec<Segment>, AuthenticodeError> {
+    let length = image.file.len().saturating_add(zeros);
     let headers_end = u64::from(image.size_of_headers);
     let checksum_end = image.checksum_offset.saturating_add(4);
     let bad_headers =
@@ -89,12 +97,16 @@ pub fn authenticode_segments(image: &PeImage) -> Result<Vec<Segment>, Authentico
             Some(_) => image.data_directories.get(super::CERTIFICATE_TABLE).map_or(0, |entry| entry.size),
             None => 0,
         };
-        let rest: Option<Blob> = length
-            .checked_sub(hashed)
-            .and_then(|rest| rest.checked_sub(certificates.into()))
-            .and_then(|rest| image.file.slice(hashed, rest));
-        let rest = rest.ok_or(AuthenticodeError::CertificateTable { certificates, hashed, length })?;
-        segments.push(Segment::Range(rest));
+        let end = length
+            .checked_sub(certificates.into())
+            .filter(|end| *end >= hashed)
+            .ok_or(AuthenticodeError::CertificateTable { certificates, hashed, length })?;
+        // Split at the end of the file: what lies behind it is zeros.
+        let file_end = end.min(image.file.len());
+        if let Some(rest) = file_end.checked_sub(hashed) {
+            segments.extend(image.file.slice(hashed, rest).map(Segment::Range));
+        }
+        segments.push(Segment::Zeros(end.saturating_sub(hashed.max(file_end))));
     }
     Ok(segments)
 }

@@ -7,7 +7,7 @@
 mod authenticode;
 mod image;
 
-pub use authenticode::{AuthenticodeError, authenticode_segments};
+pub use authenticode::{AuthenticodeError, authenticode_segments, authenticode_segments_padded};
 pub use image::{
     CERTIFICATE_TABLE, DataDirectory, Machine, PeError, PeImage, PeKind, Section, SectionName, Subsystem,
 };

@@ -162,29 +162,28 @@ impl<'a> SectionSet<'a> {
     /// # Errors
     /// When the section's bytes do not lie inside the file.
     pub fn get(&self, name: &str) -> Result<Option<LoadedSection>, PeError> {
+        // A match in the profile replaces the one in the base even when it is empty, and an empty match still ends
+        // the search: only then is it found to be absent (systemd `pe_locate_sections_internal`).
         let found = self.find(self.profile, name).or_else(|| self.find(self.base, name));
-        found.map(|section| LoadedSection::new(self.image, section)).transpose()
+        let present = found.filter(|section| section.virtual_size != 0);
+        present.map(|section| LoadedSection::new(self.image, section)).transpose()
     }
 
-    /// Every section of this name that a stub chooses among by the machine it runs on (`.dtbauto`, `.efifw`): those of
-    /// the profile if it has any, else those of the base.
+    /// Every section of this name that a stub chooses among by the machine it runs on (`.dtbauto`, `.efifw`): those
+    /// of the profile, which win where they match, then those of the base.
     ///
     /// # Errors
     /// When a section's bytes do not lie inside the file.
     pub fn all(&self, name: &str) -> Result<Vec<LoadedSection>, PeError> {
-        let named = |sections: &'a [Section]| -> Vec<&'a Section> {
-            sections.iter().filter(|section| section.virtual_size != 0 && section.name.is(name)).collect()
-        };
-        let own = named(self.profile);
-        let chosen = if own.is_empty() { named(self.base) } else { own };
-        chosen.into_iter().map(|section| LoadedSection::new(self.image, section)).collect()
+        let sections = self.profile.iter().chain(self.base);
+        let named = sections.filter(|section| section.virtual_size != 0 && section.name.is(name));
+        named.map(|section| LoadedSection::new(self.image, section)).collect()
     }
 
     fn find(&self, sections: &'a [Section], name: &str) -> Option<&'a Section> {
-        let mut present = sections.iter().filter(|section| section.virtual_size != 0);
         match self.lookup {
-            SectionLookup::LastByPrefix => present.rfind(|section| section.name.starts_with(name)),
-            SectionLookup::FirstExact => present.find(|section| section.name.is(name)),
+            SectionLookup::LastByPrefix => sections.iter().rfind(|section| section.name.starts_with(name)),
+            SectionLookup::FirstExact => sections.iter().find(|section| section.name.is(name)),
         }
     }
 }
