@@ -154,6 +154,13 @@ pub(super) struct BootArgs {
     nvpcr: Option<String>,
 }
 
+impl BootArgs {
+    /// Banks asked for; empty when none was named.
+    pub(super) fn banks(&self) -> &[HashAlgorithm] {
+        &self.banks
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum OnOff {
     On,
