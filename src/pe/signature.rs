@@ -82,7 +82,7 @@ impl std::fmt::Display for DigestOid {
     }
 }
 
-/// One Authenticode signature; see the [module](self).
+/// One Authenticode signature: the image digest that was signed, and by whom.
 #[derive(Debug, Clone)]
 pub struct Signature {
     /// Algorithm of the image digest that was signed.
@@ -344,4 +344,68 @@ struct SpcIndirectDataContent<'a> {
 struct DigestInfo<'a> {
     digest_algorithm: AlgorithmIdentifierRef<'a>,
     digest: OctetStringRef<'a>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pe::{CertificateTable, PeImage};
+
+    /// See `fixtures/pe/README.md`; signed with SHA-384 by `osslsigncode` 2.9.
+    fn message() -> Vec<u8> {
+        let file = include_bytes!("../../fixtures/pe/signed-nested.addon.efi");
+        let image = PeImage::parse(&Blob::from_bytes(file.as_slice())).expect("a PE image");
+        let table = CertificateTable::read(&image).expect("readable");
+        table.entries[0].pkcs7.as_ref().expect("PKCS#7").read(MAX_MESSAGE).expect("readable")
+    }
+
+    /// Witness: `osslsigncode verify` 2.9 prints it as "Current message digest".
+    const DIGEST: &str =
+        "12af6693a24796b29dae27fcb25dd0f5b20c9c5fc3fa522c714ec846ef86222588a68aeb45f085d148412f5370236a76";
+
+    fn digests(hex_digits: &str) -> DigestSet {
+        let bytes = hex::decode(hex_digits).expect("hexadecimal");
+        Digest::from_bytes(HashAlgorithm::Sha384, &bytes).into_iter().collect()
+    }
+
+    #[test]
+    fn the_signed_digest_decides_about_coverage() {
+        let signature = Signature::parse(&message()).expect("a signature");
+        assert_eq!(hex::encode(&signature.image_digest), DIGEST);
+        let signer = &signature.signers[0];
+        assert_eq!(signature.coverage(signer, &digests(DIGEST)), Coverage::Covers);
+        assert_eq!(signature.coverage(signer, &digests(&DIGEST.replace('1', "2"))), Coverage::OtherImage);
+        assert_eq!(signature.coverage(signer, &DigestSet::default()), Coverage::Unknown);
+    }
+
+    /// Whoever exchanges the digest can't fix `messageDigest`, which the key signed.
+    #[test]
+    fn an_exchanged_digest_breaks_the_link_to_the_signer() {
+        let mut message = message();
+        let digest = hex::decode(DIGEST).expect("hexadecimal");
+        let at = message.windows(digest.len()).position(|window| window == digest).expect("it is there");
+        message[at] ^= 1;
+        let signature = Signature::parse(&message).expect("still a signature");
+        let exchanged = digests(&hex::encode(&signature.image_digest));
+        assert_eq!(signature.coverage(&signature.signers[0], &exchanged), Coverage::OtherContent);
+    }
+
+    #[test]
+    fn zero_padding_is_ignored_and_a_cut_is_an_error() {
+        let message = message();
+        assert!(Signature::parse(&[message.as_slice(), &[0; 7]].concat()).is_ok());
+        let end = message.iter().rposition(|byte| *byte != 0).expect("not all zeros");
+        for length in 0..end {
+            assert!(Signature::parse(&message[..length]).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn an_endless_set_is_refused() {
+        let element = [0x30, 0];
+        for (count, fine) in [(64, true), (65, false)] {
+            let bytes = element.repeat(count);
+            assert_eq!(elements(AnyRef::new(Tag::Set, &bytes).expect("a set")).is_ok(), fine, "{count}");
+        }
+    }
 }
