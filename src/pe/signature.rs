@@ -4,27 +4,20 @@
 //! 5652). Its content, `SpcIndirectDataContent`, holds the image digest; each signer signs attributes, among which
 //! `messageDigest` is the hash of that content. Both links are checked here, with [`Signature::coverage`]. The
 //! signature value itself and the trust in its certificate are not.
-//!
-//! `SET OF` is walked element by element instead of being decoded by `cms::SignedData`: that sorts the elements,
-//! which takes quadratic time on a hostile file, would lose all certificates over an odd one, and re-encodes them,
-//! while a fingerprint needs the bytes as they are.
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
 
-use cms::signed_data::SignerIdentifier;
-use der::asn1::{AnyRef, ContextSpecific, ObjectIdentifier, OctetStringRef};
-use der::{Decode, Reader as _, Sequence, SliceReader, Tag, TagNumber, Tagged};
-use x509_cert::spki::AlgorithmIdentifierRef;
+use der::asn1::{AnyRef, ObjectIdentifier, OctetStringRef};
+use der::{Decode, SliceReader, Tag, Tagged};
 use x509_cert::time::Time;
 
 use super::certificate::SignerCertificate;
+use super::signed_data::{Attribute, ContentInfo, SignedData, SignerInfo, SpcIndirectDataContent, elements};
 use crate::source::Blob;
 use crate::tcg::{Digest, DigestSet, HashAlgorithm};
 
 /// Largest PKCS#7 message that is read: twenty times the largest one seen.
 const MAX_MESSAGE: u64 = 256 << 10;
-/// Most certificates, signers or attributes that are looked at.
-const MAX_ELEMENTS: usize = 64;
 
 const ID_SIGNED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.2");
 const SPC_INDIRECT_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.2.1.4");
@@ -246,107 +239,8 @@ fn read_certificates(set: Option<AnyRef<'_>>) -> der::Result<(Vec<SignerCertific
     Ok((readable, unreadable))
 }
 
-/// The elements of a `SET OF`, each with its own header; not more than [`MAX_ELEMENTS`].
-fn elements(set: AnyRef<'_>) -> der::Result<Vec<&[u8]>> {
-    let mut reader = SliceReader::new(set.value())?;
-    let mut elements = Vec::new();
-    while !reader.is_finished() {
-        if elements.len() == MAX_ELEMENTS {
-            return Err(der::ErrorKind::Overlength.into());
-        }
-        elements.push(reader.tlv_bytes()?);
-    }
-    Ok(elements)
-}
-
-/// `ContentInfo` and `EncapsulatedContentInfo`: what follows depends on the type.
-#[derive(Sequence)]
-struct ContentInfo<'a> {
-    content_type: ObjectIdentifier,
-    content: ContextSpecific<AnyRef<'a>>,
-}
-
-/// `SignedData`, its sets still closed.
-struct SignedData<'a> {
-    encap_content_info: ContentInfo<'a>,
-    certificates: Option<AnyRef<'a>>,
-    signer_infos: AnyRef<'a>,
-}
-
-impl<'a> SignedData<'a> {
-    fn read(sequence: AnyRef<'a>) -> der::Result<Self> {
-        sequence.sequence(|reader| {
-            reader.decode::<u8>()?;
-            let _digest_algorithms: AnyRef<'a> = reader.decode()?;
-            let encap_content_info = reader.decode()?;
-            let certificates = optional(reader, TagNumber::N0)?;
-            let _revocation_lists = optional(reader, TagNumber::N1)?;
-            let signer_infos: AnyRef<'a> = reader.decode()?;
-            signer_infos.tag().assert_eq(Tag::Set)?;
-            Ok(Self { encap_content_info, certificates, signer_infos })
-        })
-    }
-}
-
-/// `SignerInfo`, its sets still closed.
-struct SignerInfo<'a> {
-    identifier: SignerIdentifier,
-    digest_algorithm: AlgorithmIdentifierRef<'a>,
-    signed_attributes: Option<AnyRef<'a>>,
-    signature_algorithm: AlgorithmIdentifierRef<'a>,
-    unsigned_attributes: Option<AnyRef<'a>>,
-}
-
-impl<'a> SignerInfo<'a> {
-    fn from_der(bytes: &'a [u8]) -> der::Result<Self> {
-        AnyRef::from_der(bytes)?.sequence(|reader| {
-            reader.decode::<u8>()?;
-            let identifier = reader.decode()?;
-            let digest_algorithm = reader.decode()?;
-            let signed_attributes = optional(reader, TagNumber::N0)?;
-            let signature_algorithm = reader.decode()?;
-            let _signature: AnyRef<'a> = reader.decode()?;
-            let unsigned_attributes = optional(reader, TagNumber::N1)?;
-            Ok(Self {
-                identifier,
-                digest_algorithm,
-                signed_attributes,
-                signature_algorithm,
-                unsigned_attributes,
-            })
-        })
-    }
-}
-
-/// A field `[number] IMPLICIT` of constructed type, if it comes next.
-fn optional<'a, R: der::Reader<'a>>(reader: &mut R, number: TagNumber) -> der::Result<Option<AnyRef<'a>>> {
-    let tag = Tag::ContextSpecific { constructed: true, number };
-    if reader.is_finished() || reader.peek_header()?.tag != tag {
-        return Ok(None);
-    }
-    reader.decode().map(Some)
-}
-
-#[derive(Sequence)]
-struct Attribute<'a> {
-    kind: ObjectIdentifier,
-    values: AnyRef<'a>,
-}
-
-/// `SpcIndirectDataContent`: `data` describes what was hashed, `messageDigest` is the image digest.
-#[derive(Sequence)]
-struct SpcIndirectDataContent<'a> {
-    data: AnyRef<'a>,
-    message_digest: DigestInfo<'a>,
-}
-
-#[derive(Sequence)]
-struct DigestInfo<'a> {
-    digest_algorithm: AlgorithmIdentifierRef<'a>,
-    digest: OctetStringRef<'a>,
-}
-
 #[cfg(test)]
+#[allow(clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use crate::pe::{CertificateTable, PeImage};
@@ -397,15 +291,6 @@ mod tests {
         let end = message.iter().rposition(|byte| *byte != 0).expect("not all zeros");
         for length in 0..end {
             assert!(Signature::parse(&message[..length]).is_err(), "{length}");
-        }
-    }
-
-    #[test]
-    fn an_endless_set_is_refused() {
-        let element = [0x30, 0];
-        for (count, fine) in [(64, true), (65, false)] {
-            let bytes = element.repeat(count);
-            assert_eq!(elements(AnyRef::new(Tag::Set, &bytes).expect("a set")).is_ok(), fine, "{count}");
         }
     }
 }
