@@ -222,7 +222,10 @@ fn overlaps_in_file(image: &PeImage, sections: &[Numbered<'_>], findings: &mut V
             before = at.section.name.to_string();
         }
     }
-    trailing(image, end, findings);
+    // Where a section lies outside, the file was cut off: its end says nothing about what follows the sections.
+    if sections.iter().all(|at| at.section.raw_size == 0 || at.raw_end() <= image.file.len()) {
+        trailing(image, end, findings);
+    }
 }
 
 /// Bytes behind the last section that are no certificate table.
