@@ -5,6 +5,7 @@
 
 mod explain;
 mod input;
+mod inspect;
 mod output;
 mod predict;
 mod progress;
@@ -26,6 +27,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Inspect(inspect::InspectArgs),
     Predict(predict::PredictArgs),
     Explain(explain::ExplainArgs),
     Validate(validate::ValidateArgs),
@@ -54,6 +56,7 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
+        Command::Inspect(args) => inspect::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Validate(args) => validate::run(&args),
