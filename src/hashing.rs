@@ -8,4 +8,4 @@
 mod pass;
 mod plan;
 
-pub use plan::{DigestPlan, Digests, HashError, Segment, StreamId};
+pub use plan::{DigestPlan, Digests, HashError, MAX_ZEROS, Segment, StreamId};

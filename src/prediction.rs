@@ -135,9 +135,15 @@ pub enum PredictError {
     /// The boot would fail.
     #[error(transparent)]
     Boot(#[from] BootError),
-    /// Files could not be hashed.
-    #[error(transparent)]
-    Hash(#[from] HashError),
+    /// A file could not be read or hashed.
+    #[error("{name}: {error}")]
+    Hash {
+        /// The file's name.
+        name: String,
+        /// What went wrong.
+        #[source]
+        error: HashError,
+    },
     /// An image could not be read.
     #[error(transparent)]
     Pe(#[from] PeError),
@@ -182,7 +188,7 @@ pub fn predict(
         Vec::new()
     };
     total(plan.bytes_to_read());
-    let digests = plan.compute(&request.banks, progress)?;
+    let digests = plan.compute(&request.banks, progress).map_err(|error| name_file(&request.chain, error))?;
     let set = |stream| digests.get(stream).cloned().unwrap_or_default();
     let variants = recorded
         .into_iter()
@@ -197,6 +203,18 @@ pub fn predict(
         chain: request.chain,
         variants,
     })
+}
+
+/// Says which file it was.
+fn name_file(chain: &BootChain, error: HashError) -> PredictError {
+    let input = match &error {
+        HashError::Read { source_id, .. } => {
+            chain.inputs.iter().find(|input| input.file.source_id() == *source_id)
+        }
+        HashError::TooManyZeros { .. } => None,
+    };
+    let name = input.map_or(&chain.uki.name, |input| &input.name).clone();
+    PredictError::Hash { name, error }
 }
 
 /// The scenarios: every combination of what nobody decided.

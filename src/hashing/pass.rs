@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use super::plan::{HashError, Segment};
-use crate::source::ReadAt;
+use crate::source::{ReadAt, SourceId};
 use crate::tcg::Hasher;
 
 /// Bytes of one window: small enough to stay in a core's cache between reading and hashing.
@@ -121,10 +121,10 @@ pub(super) fn run_pass(lanes: &mut Vec<Lane>, progress: &(dyn Fn(u64) + Sync)) -
         lane.absorb_memory();
     }
     let source = lanes.iter().flat_map(|lane| lane.segments.iter()).find_map(|segment| match segment {
-        Segment::Range(blob) => Some(Arc::clone(blob.source())),
+        Segment::Range(blob) => Some((blob.source_id(), Arc::clone(blob.source()))),
         _ => None,
     });
-    let Some(source) = source else { return Ok(()) };
+    let Some((source_id, source)) = source else { return Ok(()) };
     let ranges = union(lanes.iter().flat_map(Lane::ranges).collect());
     let bytes: u64 = ranges.iter().map(|(start, end)| end - start).sum();
     let windows = ranges.iter().flat_map(|(start, end)| {
@@ -137,6 +137,7 @@ pub(super) fn run_pass(lanes: &mut Vec<Lane>, progress: &(dyn Fn(u64) + Sync)) -
         source,
         progress,
         queue: Mutex::new(Queue {
+            source_id,
             unread: windows.collect(),
             reading: false,
             ring: VecDeque::new(),
@@ -174,6 +175,7 @@ struct Slot {
 }
 
 struct Queue {
+    source_id: SourceId,
     /// Offset and length of the windows that are not read yet.
     unread: VecDeque<(u64, u64)>,
     reading: bool,
@@ -300,7 +302,10 @@ impl Queue {
                 }
                 self.retire();
             }
-            Err(error) => self.error = self.error.take().or(Some(HashError::Read { offset, error })),
+            Err(error) => {
+                let source_id = self.source_id;
+                self.error = self.error.take().or(Some(HashError::Read { source_id, offset, error }));
+            }
         }
     }
 

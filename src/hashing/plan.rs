@@ -9,7 +9,7 @@ use crate::tcg::{Digest, DigestSet, HashAlgorithm, Hasher};
 
 /// Most zero bytes that one stream may ask for. A section's `VirtualSize` may exceed its data, but firmware has
 /// to find that much memory below 4 GiB; more is a made-up header that would only cost time.
-const MAX_ZEROS: u64 = 1 << 30;
+pub const MAX_ZEROS: u64 = 1 << 30;
 
 /// A piece of a stream.
 #[derive(Debug, Clone)]
@@ -85,6 +85,8 @@ pub enum HashError {
     /// A source could not be read.
     #[error("reading at offset {offset:#x}: {error}")]
     Read {
+        /// Which source.
+        source_id: SourceId,
         /// Offset in the source, in bytes.
         offset: u64,
         /// The operating system's error.
