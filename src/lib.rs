@@ -4,3 +4,4 @@ pub mod bytes;
 pub mod cli;
 pub mod source;
 pub mod tcg;
+pub mod uefi;
