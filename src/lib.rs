@@ -1,7 +1,13 @@
 #![doc = include_str!("../docs/library.md")]
 
+pub mod boot;
 pub mod bytes;
 pub mod cli;
+pub mod hashing;
+pub mod pe;
+pub mod prediction;
+pub mod reference;
 pub mod source;
 pub mod tcg;
 pub mod uefi;
+pub mod uki;

@@ -3,9 +3,14 @@
 //! Data goes to standard output, everything else to standard error. Exit codes: 0 fine, 1 differs or findings,
 //! 2 error. Nothing outside this folder knows of `clap`, `anyhow` or terminals.
 
+mod explain;
 mod input;
 mod output;
+mod predict;
+mod progress;
+mod render;
 mod table;
+mod validate;
 
 use std::process::ExitCode;
 
@@ -20,7 +25,11 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Predict(predict::PredictArgs),
+    Explain(explain::ExplainArgs),
+    Validate(validate::ValidateArgs),
+}
 
 /// Runs the command of the process's arguments and reports errors on standard error.
 #[must_use]
@@ -44,5 +53,9 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    match cli.command {}
+    match cli.command {
+        Command::Predict(args) => predict::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Validate(args) => validate::run(&args),
+    }
 }

@@ -1,0 +1,165 @@
+//! The firmware's part: what it measures around the images that it starts.
+
+use super::measurement::{GapCode, Rule, Source};
+use super::recorder::{Event, Recorder};
+use super::replay::BootError;
+use super::{BootChain, NamedImage};
+use crate::hashing::Segment;
+use crate::pe::{Subsystem, authenticode_segments, authenticode_segments_padded};
+use crate::tcg::{EventType, PcrIndex};
+use crate::uki::LoadedSection;
+
+const FIRMWARE: Rule = Rule {
+    id: "firmware",
+    statement: "the firmware measures its own code, drivers, tables and boot variables",
+    source: "PFP section 3.3.4, PCR 0 to 3 and 6",
+};
+const SECURE_BOOT_POLICY: Rule = Rule {
+    id: "secure-boot-policy",
+    statement: "the firmware measures the variables SecureBoot, PK, KEK, db and dbx, a separator, and the authority \
+                that let each image start",
+    source: "PFP section 3.3.4.8; EDK2 MeasureAllSecureVariables, SecureBootHook",
+};
+const CALLING: Rule = Rule {
+    id: "calling-efi-application",
+    statement: "the firmware measures the text \"Calling EFI Application from Boot Option\" before it tries a boot \
+                option",
+    source: "PFP section 3.3.4.5; EDK2 Tcg2Dxe OnReadyToBoot; observed before the separator of PCR 4",
+};
+const SEPARATOR: Rule = Rule {
+    id: "separator",
+    statement: "the firmware measures four zero bytes into PCR 0 to 6 before it tries the first boot option",
+    source: "PFP section 3.3.2.2; EDK2 Tcg2Dxe MeasureSeparatorEvent",
+};
+const IMAGE: Rule = Rule {
+    id: "image-load",
+    statement: "the firmware measures the image digest (Authenticode) of each application that it loads",
+    source: "PFP section 3.3.4.5; EDK2 DxeTpm2MeasureBootHandler, MeasurePeImageAndExtend",
+};
+const PARTITION_TABLE: Rule = Rule {
+    id: "partition-table",
+    statement: "the firmware measures the GPT of the disk from which it loads the first image",
+    source: "PFP section 3.3.4.6; EDK2 Tcg2MeasureGptTable",
+};
+const EXIT_BOOT_SERVICES: Rule = Rule {
+    id: "exit-boot-services",
+    statement: "the firmware measures the kernel's call of ExitBootServices and its outcome",
+    source: "PFP section 3.3.4.6; EDK2 Tcg2Dxe OnExitBootServices",
+};
+
+/// Power-on up to the first boot option.
+pub(super) fn power_on(recorder: &mut Recorder<'_>) {
+    for pcr in [0, 1, 2, 3, 6] {
+        recorder.gap(
+            PcrIndex::new(pcr),
+            GapCode::Firmware,
+            &FIRMWARE,
+            "the firmware's own measurements are not part of the image",
+            "an event log or firmware file of the machine it will run on",
+        );
+    }
+    recorder.gap(
+        PcrIndex::new(7),
+        GapCode::SecureBootVariables,
+        &SECURE_BOOT_POLICY,
+        "PCR 7 depends on the Secure Boot variables PK, KEK, db and dbx of the machine",
+        "the Secure Boot variables of the machine it will run on",
+    );
+    action(recorder, 4, "Calling EFI Application from Boot Option", &CALLING);
+    for pcr in 0..=6 {
+        let event = Event {
+            pcr: PcrIndex::new(pcr),
+            event_type: Some(EventType::SEPARATOR),
+            data: Some(vec![0; 4]),
+            description: "separator".to_owned(),
+            source: Source::Constant,
+            rule: &SEPARATOR,
+        };
+        recorder.measure(event, [Segment::bytes([0; 4])]);
+    }
+    recorder.gap(
+        PcrIndex::new(5),
+        GapCode::PartitionTable,
+        &PARTITION_TABLE,
+        "PCR 5 depends on the partition table of the boot disk",
+        "the disk image that the UKI is shipped in",
+    );
+}
+
+/// `LoadImage` of a file: the firmware measures it by its subsystem.
+pub(super) fn load_image(
+    image: &NamedImage,
+    rule: Option<&'static Rule>,
+    description: &str,
+    recorder: &mut Recorder<'_>,
+) -> Result<(), BootError> {
+    let segments =
+        authenticode_segments(&image.image).map_err(|error| BootError::image(&image.name, error))?;
+    let Some((pcr, event_type)) = image_event(image.image.subsystem) else { return Ok(()) };
+    let event = Event {
+        pcr,
+        event_type: Some(event_type),
+        data: None,
+        description: format!("{description} {}", image.name),
+        source: Source::Image(image.input),
+        rule: rule.unwrap_or(&IMAGE),
+    };
+    recorder.measure(event, segments);
+    Ok(())
+}
+
+/// `LoadImage` of the kernel that a stub has in memory.
+pub(super) fn load_kernel(
+    chain: &BootChain,
+    section: &LoadedSection,
+    kernel: &crate::pe::PeImage,
+    rule: &'static Rule,
+    recorder: &mut Recorder<'_>,
+) -> Result<(), BootError> {
+    let segments = authenticode_segments_padded(kernel, section.zeros)
+        .map_err(|error| BootError::image(&format!("{}: .linux", chain.uki.name), error))?;
+    let Some((pcr, event_type)) = image_event(kernel.subsystem) else { return Ok(()) };
+    let event = Event {
+        pcr,
+        event_type: Some(event_type),
+        data: None,
+        description: "kernel in .linux".to_owned(),
+        source: Source::SectionImage {
+            input: chain.uki.input,
+            name: ".linux".to_owned(),
+            offset: section.section.raw_offset.into(),
+            length: section.len(),
+        },
+        rule,
+    };
+    recorder.measure(event, segments);
+    Ok(())
+}
+
+/// The kernel leaves the firmware behind.
+pub(super) fn exit_boot_services(recorder: &mut Recorder<'_>) {
+    action(recorder, 5, "Exit Boot Services Invocation", &EXIT_BOOT_SERVICES);
+    action(recorder, 5, "Exit Boot Services Returned with Success", &EXIT_BOOT_SERVICES);
+}
+
+/// EDK2's choice by `Subsystem`; other subsystems are not measured.
+fn image_event(subsystem: Subsystem) -> Option<(PcrIndex, EventType)> {
+    match subsystem {
+        Subsystem::EFI_APPLICATION => Some((PcrIndex::new(4), EventType::EFI_BOOT_SERVICES_APPLICATION)),
+        Subsystem::EFI_BOOT_SERVICE_DRIVER => Some((PcrIndex::new(2), EventType::EFI_BOOT_SERVICES_DRIVER)),
+        Subsystem::EFI_RUNTIME_DRIVER => Some((PcrIndex::new(2), EventType::EFI_RUNTIME_SERVICES_DRIVER)),
+        _ => None,
+    }
+}
+
+fn action(recorder: &mut Recorder<'_>, pcr: u8, text: &'static str, rule: &'static Rule) {
+    let event = Event {
+        pcr: PcrIndex::new(pcr),
+        event_type: Some(EventType::EFI_ACTION),
+        data: Some(text.as_bytes().to_vec()),
+        description: text.to_owned(),
+        source: Source::Constant,
+        rule,
+    };
+    recorder.measure(event, [Segment::bytes(text)]);
+}

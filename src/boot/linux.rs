@@ -1,0 +1,185 @@
+//! The kernel's EFI stub: PCR 9.
+
+use super::measurement::{GapCode, Rule, Source};
+use super::recorder::{Event, Recorder};
+use super::systemd_stub::{Handover, Initrd, KernelOptions};
+use super::text::{utf16_nul, utf16_text};
+use super::{BootChain, Scenario};
+use crate::hashing::Segment;
+use crate::pe::Machine;
+use crate::tcg::{EventType, PcrIndex};
+use crate::uki::{KernelFormat, KernelVersion};
+
+/// What a range of kernel versions measures.
+#[derive(Debug, Clone, Copy)]
+pub struct KernelRules {
+    /// First version that behaves so.
+    pub from: KernelVersion,
+    /// LoadOptions go into PCR 9; `None` where that is not known.
+    pub measures_options: Option<bool>,
+    /// The initrd goes into PCR 9.
+    pub measures_initrd: bool,
+}
+
+impl KernelRules {
+    /// All rows, ascending. The initrd is measured from 5.17 on (Linux commit f046fff8bc4c), LoadOptions certainly from
+    /// 6.1 on; observed: 6.1, 6.12, 7.2.
+    pub const ROWS: &[Self] = &[
+        Self {
+            from: KernelVersion { major: 0, minor: 0 },
+            measures_options: Some(false),
+            measures_initrd: false,
+        },
+        Self { from: KernelVersion { major: 5, minor: 17 }, measures_options: None, measures_initrd: true },
+        Self {
+            from: KernelVersion { major: 6, minor: 1 },
+            measures_options: Some(true),
+            measures_initrd: true,
+        },
+    ];
+
+    /// The last version that the rules were checked with.
+    pub const NEWEST: KernelVersion = KernelVersion { major: 7, minor: 2 };
+
+    /// The rules of a version.
+    #[must_use]
+    pub fn of(version: KernelVersion) -> Option<&'static Self> {
+        Self::ROWS.iter().rfind(|row| row.from <= version)
+    }
+}
+
+const OPTIONS: Rule = Rule {
+    id: "kernel-load-options",
+    statement: "the kernel's EFI stub measures its LoadOptions, the whole buffer as it got it",
+    source: "Linux libstub efi_convert_cmdline, efi_measure_tagged_event; 6.1, 6.12, 7.2",
+};
+const INITRD: Rule = Rule {
+    id: "kernel-initrd",
+    statement: "the kernel's EFI stub measures the initrd that it loads through LoadFile2",
+    source: "Linux libstub efi_load_initrd, efi_measure_tagged_event; from 5.17",
+};
+
+const OPTIONS_TAG: u32 = 0x8F3B_22ED;
+const INITRD_TAG: u32 = 0x8F3B_22EC;
+const PCR: PcrIndex = PcrIndex::new(9);
+
+/// Runs the kernel's EFI stub.
+pub(super) fn run(chain: &BootChain, handover: Handover, scenario: &Scenario, recorder: &mut Recorder<'_>) {
+    let Some(kernel) = &handover.kernel else {
+        let reason = "the kernel in .linux is not one that is known to measure anything";
+        recorder.gap(
+            PCR,
+            GapCode::UnknownKernel,
+            &INITRD,
+            reason,
+            "an image with a Linux kernel that has an EFI stub",
+        );
+        return;
+    };
+    if !kernel.enters_efi_stub {
+        // Kernels before 5.8 are entered through the EFI handover protocol: their stub gets the initrd in memory.
+        return;
+    }
+    let version = scenario.kernel_version.or_else(|| {
+        kernel
+            .facts
+            .version_text
+            .as_deref()
+            .and_then(KernelVersion::parse)
+            .or_else(|| KernelVersion::parse(kernel.uname.as_deref()?))
+    });
+    let Some((version, rules)) = version.and_then(|version| Some((version, KernelRules::of(version)?)))
+    else {
+        let reason = "the kernel's version is not known, and what a kernel measures depends on it";
+        recorder.gap(PCR, GapCode::UnknownKernel, &INITRD, reason, "--kernel-version, or a .uname section");
+        return;
+    };
+    if version > KernelRules::NEWEST {
+        recorder.warn(format!(
+            "kernel {version} is newer than {}, the newest version known; its rules are used",
+            KernelRules::NEWEST
+        ));
+        recorder.assume(
+            "kernel-rules-nearest",
+            format!("Linux {version} measures as {} does", KernelRules::NEWEST),
+            &[9],
+            "",
+        );
+    }
+    if chain.uki.image.machine != Machine::X86_64 || kernel.facts.format != KernelFormat::BzImage {
+        recorder.assume(
+            "architecture-not-observed",
+            format!(
+                "a {} machine boots as an x86_64 machine does; no real boot of one was compared",
+                chain.uki.image.machine
+            ),
+            &[4, 9, 11, 12, 13],
+            "",
+        );
+    }
+    let no_initrd = measure_options(&handover, rules, recorder);
+    measure_initrd(&handover, rules, no_initrd, recorder);
+}
+
+/// PCR 9: the command line. Says whether it has the word `noinitrd`.
+fn measure_options(handover: &Handover, rules: &KernelRules, recorder: &mut Recorder<'_>) -> bool {
+    let text = match &handover.options {
+        KernelOptions::None => return false,
+        KernelOptions::Unknown(code, reason, remedy) => {
+            recorder.gap(PCR, *code, &OPTIONS, reason.clone(), *remedy);
+            return false;
+        }
+        KernelOptions::Text(text) => text,
+    };
+    match rules.measures_options {
+        Some(false) => {}
+        None => recorder.gap(
+            PCR,
+            GapCode::UnknownKernel,
+            &OPTIONS,
+            "whether a kernel between 5.17 and 6.0 measures its command line is not known",
+            "a kernel of version 6.1 or later",
+        ),
+        Some(true) => {
+            let event = Event {
+                pcr: PCR,
+                event_type: Some(EventType::EVENT_TAG),
+                data: Some(tagged(OPTIONS_TAG, b"LOADED_IMAGE::LoadOptions\0")),
+                description: format!("command line: {}", utf16_text(text)),
+                source: Source::Derived(handover.options_from.clone()),
+                rule: &OPTIONS,
+            };
+            recorder.measure(event, [Segment::bytes(utf16_nul(text))]);
+        }
+    }
+    let word: Vec<u16> = "noinitrd".encode_utf16().collect();
+    text.split(|unit| *unit <= 0x20).any(|candidate| candidate == word)
+}
+
+/// PCR 9: the initrd.
+fn measure_initrd(handover: &Handover, rules: &KernelRules, no_initrd: bool, recorder: &mut Recorder<'_>) {
+    if no_initrd || !rules.measures_initrd {
+        return;
+    }
+    match &handover.initrd {
+        Initrd::None => {}
+        Initrd::Unknown(code, reason, remedy) => recorder.gap(PCR, *code, &INITRD, reason.clone(), *remedy),
+        Initrd::Known(segments, inputs) => {
+            let event = Event {
+                pcr: PCR,
+                event_type: Some(EventType::EVENT_TAG),
+                data: Some(tagged(INITRD_TAG, b"Linux initrd\0")),
+                description: "initrd as the stub puts it together".to_owned(),
+                source: Source::Derived(inputs.clone()),
+                rule: &INITRD,
+            };
+            recorder.measure(event, segments.clone());
+        }
+    }
+}
+
+/// `EFI_TCG2_TAGGED_EVENT`: id, length, data.
+pub(super) fn tagged(id: u32, data: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
+    [&id.to_le_bytes()[..], &length.to_le_bytes(), data].concat()
+}

@@ -1,0 +1,41 @@
+//! The boot of a machine, in the order in which it runs: [`replay`] reads like the machine does.
+//!
+//! Each stage has a file, and each file a table of facts keyed by version, with its source. Nothing in here opens
+//! a file by name; images come as [`crate::source::Blob`]s. Sources named below, once:
+//!
+//! - *systemd*: the sources of systemd, `src/boot/` (`src/boot/efi/` up to 256) for boot loader and stub,
+//!   `src/pcrextend/`, `src/tpm2-setup/` and `units/` for user space
+//! - *Linux*: the kernel's EFI stub, `drivers/firmware/efi/libstub/`
+//! - *EDK2*: `SecurityPkg/Tcg/Tcg2Dxe` and `SecurityPkg/Library/DxeTpm2MeasureBootLib`
+//! - *PFP*: TCG PC Client Platform Firmware Profile Specification
+//! - *observed*: boots of real images under QEMU, OVMF and swtpm whose logs are in `fixtures/boots`
+
+mod chain;
+mod cpio;
+mod firmware;
+mod linux;
+mod measurement;
+mod platform;
+mod recorder;
+mod replay;
+mod scenario;
+mod smbios;
+mod stage;
+mod systemd_boot;
+mod systemd_stub;
+mod text;
+mod userspace;
+
+pub use chain::{BootChain, CompanionFile, Input, InputId, InputRole, NamedImage, Scope};
+pub use linux::KernelRules;
+pub use measurement::{Assumption, Content, Gap, GapCode, Measurement, Rule, Source};
+pub use platform::Platform;
+pub use recorder::Recording;
+pub use replay::{BootError, replay};
+pub use scenario::{BootSecret, Declared, Scenario};
+pub use smbios::Smbios;
+pub use stage::Stage;
+pub use systemd_boot::LoaderRules;
+pub use systemd_stub::{StubRules, choices};
+pub use text::{utf16_nul, utf16_units};
+pub use userspace::UserspaceRules;

@@ -1,0 +1,129 @@
+//! The recorder: the only way to make a measurement.
+
+use super::measurement::{Assumption, Content, Gap, GapCode, Measurement, Rule, Source};
+use super::stage::Stage;
+use crate::hashing::{DigestPlan, Segment};
+use crate::tcg::{EventType, PcrIndex};
+
+/// What a boot measures, in order.
+#[derive(Debug, Clone, Default)]
+pub struct Recording {
+    /// The measurements, in the order of the boot.
+    pub measurements: Vec<Measurement>,
+    /// What is not known.
+    pub gaps: Vec<Gap>,
+    /// What was taken for granted.
+    pub assumptions: Vec<Assumption>,
+    /// Remarks for the person who asked.
+    pub warnings: Vec<String>,
+}
+
+/// Records one boot; its streams go into a plan that several boots may share.
+#[derive(Debug)]
+pub(super) struct Recorder<'a> {
+    plan: &'a mut DigestPlan,
+    recording: Recording,
+    stage: Stage,
+}
+
+/// A measurement to be made: everything but its content.
+pub(super) struct Event {
+    pub(super) pcr: PcrIndex,
+    pub(super) event_type: Option<EventType>,
+    pub(super) data: Option<Vec<u8>>,
+    pub(super) description: String,
+    pub(super) source: Source,
+    pub(super) rule: &'static Rule,
+}
+
+impl<'a> Recorder<'a> {
+    pub(super) fn new(plan: &'a mut DigestPlan) -> Self {
+        Self { plan, recording: Recording::default(), stage: Stage::ExitBootServices }
+    }
+
+    pub(super) fn finish(self) -> Recording {
+        self.recording
+    }
+
+    /// What follows counts from this stage on.
+    pub(super) fn stage(&mut self, stage: Stage) {
+        self.stage = stage;
+    }
+
+    /// Extends a PCR with the hash of `segments`.
+    pub(super) fn measure(&mut self, event: Event, segments: impl IntoIterator<Item = Segment>) {
+        let content = Content::Stream(self.plan.add(segments));
+        self.push(event, content);
+    }
+
+    /// Extends a PCR with something, or not: we don't know, and `code` says what would tell.
+    pub(super) fn gap(
+        &mut self,
+        pcr: PcrIndex,
+        code: GapCode,
+        rule: &'static Rule,
+        reason: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        let reason = reason.into();
+        let event = Event {
+            pcr,
+            event_type: None,
+            data: None,
+            description: reason.clone(),
+            source: Source::Missing,
+            rule,
+        };
+        let content = Content::Unknown(self.recording.gaps.len());
+        self.recording.gaps.push(Gap { pcr, code, stage: self.stage, reason, remedy: remedy.into() });
+        self.push(event, content);
+    }
+
+    /// Takes something for granted; once per id, later mentions add their PCRs.
+    pub(super) fn assume(
+        &mut self,
+        id: &'static str,
+        statement: impl Into<String>,
+        affects: &[u8],
+        remedy: &'static str,
+    ) {
+        let affects = affects.iter().filter_map(|pcr| PcrIndex::try_from(u32::from(*pcr)).ok());
+        match self.recording.assumptions.iter_mut().find(|assumption| assumption.id == id) {
+            Some(known) => {
+                known.affects.extend(affects);
+                known.affects.sort_unstable();
+                known.affects.dedup();
+            }
+            None => {
+                let affects = affects.collect();
+                self.recording.assumptions.push(Assumption {
+                    id,
+                    statement: statement.into(),
+                    affects,
+                    remedy,
+                });
+            }
+        }
+    }
+
+    /// A remark for the person who asked; the same one once.
+    pub(super) fn warn(&mut self, text: impl Into<String>) {
+        let text = text.into();
+        if !self.recording.warnings.contains(&text) {
+            self.recording.warnings.push(text);
+        }
+    }
+
+    fn push(&mut self, event: Event, content: Content) {
+        self.recording.measurements.push(Measurement {
+            pcr: event.pcr,
+            event_type: event.event_type,
+            content,
+            data: event.data,
+            description: event.description,
+            source: event.source,
+            rule: event.rule,
+            stage: self.stage,
+        });
+    }
+}

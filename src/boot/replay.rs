@@ -1,0 +1,82 @@
+//! One boot, stage by stage.
+
+use super::cpio::FileTooLarge;
+use super::recorder::{Recorder, Recording};
+use super::{BootChain, Scenario, firmware, linux, systemd_boot, systemd_stub, userspace};
+use crate::hashing::DigestPlan;
+use crate::pe::{AuthenticodeError, PeError};
+use crate::uki::ProfileError;
+
+/// A boot that would fail, or images that no firmware would load.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BootError {
+    /// An image that can't be loaded.
+    #[error("{name}: {error}")]
+    Image {
+        /// The file's name, with the section when the image is in one.
+        name: String,
+        /// What is wrong with it.
+        #[source]
+        error: AuthenticodeError,
+    },
+    /// A profile that the UKI does not have: the stub refuses to boot.
+    #[error("{name}: {error}")]
+    Profile {
+        /// The file's name.
+        name: String,
+        /// What is wrong.
+        #[source]
+        error: ProfileError,
+    },
+    /// A companion file that fits into no archive.
+    #[error(transparent)]
+    FileTooLarge(#[from] FileTooLarge),
+}
+
+impl BootError {
+    pub(super) fn image(name: &str, error: impl Into<AuthenticodeError>) -> Self {
+        Self::Image { name: name.to_owned(), error: error.into() }
+    }
+
+    /// The file could not be read, as opposed to its content being wrong.
+    #[must_use]
+    pub fn is_io(&self) -> bool {
+        matches!(self, Self::Image { error: AuthenticodeError::Pe(PeError::Io(_)), .. })
+    }
+}
+
+/// One boot. Reads like the machine runs; each line names the PCRs that it touches. The streams to be hashed go into
+/// `plan`, which several boots of the same files share.
+///
+/// # Errors
+/// [`BootError`] when this boot would fail.
+pub fn replay(chain: &BootChain, scenario: &Scenario, plan: &mut DigestPlan) -> Result<Recording, BootError> {
+    let mut recorder = Recorder::new(plan);
+    let recorder_ref = &mut recorder;
+    firmware::power_on(recorder_ref); // 0 to 7
+    let started = match &chain.loader {
+        Some(loader) => {
+            firmware::load_image(loader, None, "boot loader", recorder_ref)?; // 4
+            systemd_boot::run(chain, loader, scenario, recorder_ref)? // 1, 5, 12
+        }
+        None => systemd_boot::started_by_firmware(scenario),
+    };
+    firmware::load_image(&chain.uki, None, "unified kernel image", recorder_ref)?; // 4
+    let handover = systemd_stub::run(chain, &started, scenario, recorder_ref)?; // 11, 12, 13, addons and kernel in 4
+    if let Some(handover) = handover {
+        linux::run(chain, handover, scenario, recorder_ref); // 9
+    }
+    firmware::exit_boot_services(recorder_ref); // 5
+    assume_unused(recorder_ref); // 8, 14
+    userspace::run(chain, scenario, recorder_ref)?; // 11, 15, 9; from 261 on 0 to 7, 12 to 14
+    Ok(recorder.finish())
+}
+
+/// Registers that other boot chains write and this one does not.
+fn assume_unused(recorder: &mut Recorder<'_>) {
+    let statement =
+        "nothing writes PCR 8: GRUB is not involved, and the stub is not built to measure for old policies";
+    recorder.assume("pcr-8-unused", statement, &[8], "");
+    recorder.assume("pcr-14-unused", "nothing writes PCR 14: shim is not involved", &[14], "");
+}

@@ -1,0 +1,59 @@
+//! What is known of the machine and of the way in which it boots, beside the files.
+
+use super::{Platform, Smbios};
+use crate::uki::{KernelVersion, SystemdVersion};
+
+/// A fact that the machine settles: declared by the user, or not.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Declared<T> {
+    /// Nobody said.
+    #[default]
+    Unknown,
+    /// Declared not to be there.
+    Absent,
+    /// Declared.
+    Is(T),
+}
+
+/// The 32 bytes that systemd-stub from 261 on puts into the initrd as `/.extra/boot-secret`.
+pub type BootSecret = Declared<[u8; 32]>;
+
+/// One way to boot an image. Where an image can boot in several ways that nobody decided between, there is one
+/// scenario for each.
+#[derive(Debug, Clone, Default)]
+pub struct Scenario {
+    /// The firmware.
+    pub platform: Platform,
+    /// The EFI variable `SecureBoot` is 1.
+    pub secure_boot: bool,
+    /// The machine is a confidential VM (SEV, TDX) and the stub sees that.
+    pub confidential_vm: bool,
+    /// LoadOptions typed or configured by somebody, as UTF-16 units without the terminator.
+    pub load_options: Option<Vec<u16>>,
+    /// UKI profile asked for; 0 is what boots when nobody asks.
+    pub profile: u32,
+    /// SMBIOS tables of the machine.
+    pub smbios: Smbios,
+    /// The boot secret.
+    pub boot_secret: BootSecret,
+    /// Console words that the stub adds (261 and later).
+    pub console: Declared<String>,
+    /// Which `.dtbauto` the stub takes, counted from 0 over all of them; `None` takes none.
+    pub devicetree: Option<usize>,
+    /// Which `.efifw` the stub takes, counted from 0; `None` takes none.
+    pub firmware_image: Option<usize>,
+    /// Version of the stub, whatever `.sdmagic` says.
+    pub stub_version: Option<SystemdVersion>,
+    /// Version of systemd in the initrd and on the host; absent means an initrd without systemd.
+    pub userspace: Declared<SystemdVersion>,
+    /// Version of the kernel, whatever the image says.
+    pub kernel_version: Option<KernelVersion>,
+    /// The host's machine id, 32 hexadecimal digits.
+    pub machine_id: Declared<String>,
+    /// The word that systemd measures for the root file system, `file-system:/:...`.
+    pub root_file_system: Declared<String>,
+    /// A LUKS volume's key is measured. There is no value to declare: it is secret.
+    pub volume_key: Declared<()>,
+    /// NvPCRs are initialised (259 and later). There is no value to declare: it depends on a secret.
+    pub nvpcr: Declared<()>,
+}

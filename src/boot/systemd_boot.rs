@@ -1,0 +1,209 @@
+//! systemd-boot starts a UKI: what it measures, and which LoadOptions it passes.
+
+use super::measurement::{GapCode, Rule, Source};
+use super::recorder::{Event, Recorder};
+use super::replay::BootError;
+use super::systemd_stub::{self, Mangle, StubRules};
+use super::text::{utf16_nul, utf16_text};
+use super::{BootChain, Scenario};
+use crate::hashing::Segment;
+use crate::tcg::{EventType, PcrIndex};
+use crate::uki::{LoadedSection, LoaderInfo, MAX_TEXT, Product, SystemdVersion};
+
+/// Behaviour of one range of versions of systemd-boot.
+#[derive(Debug, Clone, Copy)]
+pub struct LoaderRules {
+    /// First version (major, minor) that behaves so.
+    pub from: (u16, u16),
+    /// What it passes to a UKI whose entry nobody edited.
+    pub passes: Passes,
+    /// `loader.conf` goes into PCR 5.
+    pub measures_loader_conf: bool,
+    /// SMBIOS structures go into PCR 1.
+    pub measures_smbios: bool,
+}
+
+/// LoadOptions for a UKI whose entry nobody edited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passes {
+    /// The text of `.cmdline` less one trailing newline.
+    CommandLineAsIs,
+    /// The text of `.cmdline`, cleaned up as the stub of that version does.
+    CommandLine,
+    /// Nothing: the options are implied.
+    Nothing,
+}
+
+impl LoaderRules {
+    /// All rows, ascending. Observed: 252.39, 254.26, 257.13, 262.1.
+    pub const ROWS: &[Self] = &[
+        Self {
+            from: (252, 0),
+            passes: Passes::CommandLineAsIs,
+            measures_loader_conf: false,
+            measures_smbios: false,
+        },
+        Self {
+            from: (252, 3),
+            passes: Passes::CommandLine,
+            measures_loader_conf: false,
+            measures_smbios: false,
+        },
+        Self { from: (255, 0), passes: Passes::Nothing, measures_loader_conf: true, measures_smbios: false },
+        Self { from: (261, 0), passes: Passes::Nothing, measures_loader_conf: true, measures_smbios: true },
+    ];
+
+    /// The rules of a version; `None` for one before 252.
+    #[must_use]
+    pub fn of(version: &SystemdVersion) -> Option<&'static Self> {
+        Self::ROWS.iter().rfind(|row| row.from <= version.key())
+    }
+}
+
+const OPTIONS: Rule = Rule {
+    id: "loader-options",
+    statement: "systemd-boot measures the options that it passes to an image as UTF-16 with the final NUL: a text edited \
+                in the menu, a profile selector, and up to 254 also the embedded command line",
+    source: "systemd src/boot/boot.c image_start, tpm_log_load_options; 252 to 262",
+};
+const LOADER_CONF: Rule = Rule {
+    id: "loader-conf",
+    statement: "systemd-boot measures \\loader\\loader.conf as it stands on disk",
+    source: "systemd src/boot/boot.c config_load_defaults; from 255",
+};
+const UNKNOWN_LOADER: Rule = Rule {
+    id: "unknown-loader",
+    statement: "what a boot loader measures depends on its program and version",
+    source: "systemd src/boot/boot.c",
+};
+
+/// What the stub finds when the loader is done.
+pub(super) struct Started {
+    /// LoadOptions, without terminator.
+    pub(super) load_options: Option<Vec<u16>>,
+    /// SMBIOS structures are measured already.
+    pub(super) smbios_measured: bool,
+}
+
+/// The firmware starts the UKI itself: options are those of its boot option.
+pub(super) fn started_by_firmware(scenario: &Scenario) -> Started {
+    Started { load_options: requested_options(scenario), smbios_measured: false }
+}
+
+/// Runs the loader that the firmware has loaded.
+pub(super) fn run(
+    chain: &BootChain,
+    loader: &super::NamedImage,
+    scenario: &Scenario,
+    recorder: &mut Recorder<'_>,
+) -> Result<Started, BootError> {
+    let info = LoaderInfo::of(&loader.image).map_err(|error| BootError::image(&loader.name, error))?;
+    let version = info.filter(|info| info.product == Product::SystemdBoot).and_then(|info| info.version);
+    let Some((version, rules)) =
+        version.and_then(|version| Some((LoaderRules::of(&version)?, version))).map(|(r, v)| (v, r))
+    else {
+        return Ok(unknown_loader(&loader.name, scenario, recorder));
+    };
+    if version.major > StubRules::NEWEST {
+        recorder.warn(format!(
+            "{}: systemd-boot {version} is newer than {}, the newest version known; its rules are used",
+            loader.name,
+            StubRules::NEWEST
+        ));
+    }
+    if rules.measures_smbios {
+        systemd_stub::measure_smbios_structures(scenario, recorder);
+    }
+    if rules.measures_loader_conf {
+        recorder.gap(
+            PcrIndex::new(5),
+            GapCode::LoaderConf,
+            &LOADER_CONF,
+            "PCR 5 depends on loader.conf of the boot partition",
+            "the disk image or boot partition that the UKI is shipped in",
+        );
+    }
+    let (options, source) = match requested_options(scenario) {
+        Some(options) => (Some(options), Source::Option("--cmdline/--profile")),
+        None => (embedded_options(chain, &version, rules, recorder)?, Source::Derived(vec![chain.uki.input])),
+    };
+    if let Some(options) = &options {
+        let data = utf16_nul(options);
+        let event = Event {
+            pcr: PcrIndex::new(12),
+            event_type: Some(EventType::IPL),
+            data: Some(data.clone()),
+            description: format!("options passed by systemd-boot: {}", utf16_text(options)),
+            source,
+            rule: &OPTIONS,
+        };
+        recorder.measure(event, [Segment::bytes(data)]);
+    }
+    Ok(Started { load_options: options, smbios_measured: rules.measures_smbios })
+}
+
+/// Options that somebody asked for: a text, a profile, or both.
+fn requested_options(scenario: &Scenario) -> Option<Vec<u16>> {
+    if scenario.profile == 0 {
+        return scenario.load_options.clone();
+    }
+    let mut options: Vec<u16> = format!("@{}", scenario.profile).encode_utf16().collect();
+    if let Some(text) = &scenario.load_options {
+        options.push(b' '.into());
+        options.extend_from_slice(text);
+    }
+    Some(options)
+}
+
+/// Options that the loader takes from the UKI itself.
+fn embedded_options(
+    chain: &BootChain,
+    version: &SystemdVersion,
+    rules: &LoaderRules,
+    recorder: &mut Recorder<'_>,
+) -> Result<Option<Vec<u16>>, BootError> {
+    if rules.passes == Passes::Nothing {
+        return Ok(None);
+    }
+    let image = &chain.uki.image;
+    // The loaders that pass it look for the section as the stubs of their time do: by prefix, the last one.
+    let section = image.sections.iter().rfind(|section| section.name.starts_with(".cmdline"));
+    let Some(section) = section.filter(|section| section.virtual_size != 0) else { return Ok(None) };
+    let bytes = LoadedSection::new(image, section).and_then(|section| section.read(MAX_TEXT));
+    let bytes = bytes.map_err(|error| BootError::image(&chain.uki.name, error))?;
+    let mangle = match StubRules::of(version) {
+        Some(stub) if rules.passes == Passes::CommandLine => stub.mangle,
+        _ => Mangle::AsciiOnly,
+    };
+    match systemd_stub::section_command_line(&bytes, mangle) {
+        Ok(mut text) => {
+            if rules.passes == Passes::CommandLineAsIs && text.last() == Some(&u16::from(b'\n')) {
+                text.pop();
+            }
+            Ok((!text.is_empty()).then_some(text))
+        }
+        Err(_) => {
+            recorder.gap(
+                PcrIndex::new(12),
+                GapCode::CommandLine,
+                &OPTIONS,
+                ".cmdline is not valid UTF-8, so what systemd-boot makes of it is not known",
+                "an image with a command line in UTF-8",
+            );
+            Ok(None)
+        }
+    }
+}
+
+fn unknown_loader(name: &str, scenario: &Scenario, recorder: &mut Recorder<'_>) -> Started {
+    for pcr in [1, 4, 5, 8, 9, 12, 14] {
+        recorder.gap(
+            PcrIndex::new(pcr),
+            GapCode::UnknownLoader,
+            &UNKNOWN_LOADER,
+            format!("{name} is no systemd-boot of a known version, so what it measures is not known"),
+            "systemd-boot 252 or later as --loader, or the UKI without a loader",
+        );
+    }
+    Started { load_options: requested_options(scenario), smbios_measured: false }
+}

@@ -1,0 +1,456 @@
+//! `premeasure predict`: from a UKI to its PCRs.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+
+use super::input::{display_name, open};
+use super::output::{hinted, print, print_json, warn, write_to};
+use super::render;
+use crate::boot::{
+    BootChain, CompanionFile, Declared, Input, InputId, InputRole, NamedImage, Platform, Scenario, Scope,
+    Smbios, Stage, utf16_units,
+};
+use crate::pe::{PeError, PeImage};
+use crate::prediction::{PredictError, Prediction, Request, predict};
+use crate::reference;
+use crate::source::Blob;
+use crate::tcg::{HashAlgorithm, PcrIndex};
+use crate::uki::{ImageRole, KernelVersion, SystemdVersion};
+
+/// Most bytes of an SMBIOS table: its own length fields allow no more in practice.
+const MAX_SMBIOS: u64 = 1 << 20;
+
+/// Predict the PCR values of a unified kernel image.
+///
+/// Walks the boot as firmware, systemd-boot, systemd-stub, the kernel's EFI stub and systemd do, and prints every PCR
+/// that the image determines. A PCR that it does not determine is reported as unknown, with the input that would settle
+/// it. Exit code 0 whenever a prediction was made.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  premeasure predict uki.efi                             values right after the firmware, as a table
+  premeasure predict uki.efi --stages                    which PCR moves when
+  premeasure predict uki.efi --loader systemd-bootx64.efi --secure-boot on --format systemd
+  premeasure predict uki.efi --bank sha256 --format pcrs --stage ready
+  premeasure predict uki.efi -o reference.json           the document, for export and comparison
+  zstdcat uki.efi.zst | premeasure predict - --json")]
+pub(super) struct PredictArgs {
+    /// The unified kernel image; `-` for standard input
+    uki: PathBuf,
+    #[command(flatten)]
+    boot: BootArgs,
+    /// PCR to print, repeatable or separated by commas [default: all of 0 to 15 that matter]
+    #[arg(long = "pcr", value_name = "N", value_delimiter = ',', help_heading = "Output")]
+    pcrs: Vec<u32>,
+    /// Moment of the boot at which the printed values are taken; documents carry every stage
+    #[arg(long, value_name = "STAGE", value_parser = stage_parser(), default_value = "exit-boot-services", help_heading = "Output")]
+    stage: Stage,
+    /// Print the table of what moves when, over all stages
+    #[arg(long, conflicts_with_all = ["json", "format"], help_heading = "Output")]
+    stages: bool,
+    /// Print the whole document as JSON (schemas/reference.schema.json)
+    #[arg(long, conflicts_with = "format", help_heading = "Output")]
+    json: bool,
+    /// Print the values in another form
+    #[arg(long, value_enum, help_heading = "Output")]
+    format: Option<Format>,
+    /// Write the document to FILE, atomically; `-` for standard output
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    output: Option<PathBuf>,
+    /// Write the predicted firmware log to FILE, in the TCG's crypto-agile format
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    event_log: Option<PathBuf>,
+}
+
+/// What boots, and how: everything that decides the values.
+#[derive(Debug, Args)]
+pub(super) struct BootArgs {
+    /// Bank to compute: sha1, sha256, sha384, sha512, sm3-256; repeatable [default: sha256 and sha384]
+    #[arg(long = "bank", value_name = "BANK", value_delimiter = ',', value_parser = parse_bank)]
+    banks: Vec<HashAlgorithm>,
+    /// The image that starts the UKI (systemd-boot); without it the firmware does
+    #[arg(long, value_name = "FILE", help_heading = "Boot")]
+    loader: Option<PathBuf>,
+    /// UKI addons; in a folder loader/addons they count for every UKI, elsewhere for this one
+    #[arg(long = "addon", value_name = "FILE", num_args = 1.., help_heading = "Boot")]
+    addons: Vec<PathBuf>,
+    /// UKI addons of \loader\addons
+    #[arg(long = "global-addon", value_name = "FILE", num_args = 1.., help_heading = "Boot")]
+    global_addons: Vec<PathBuf>,
+    /// Credentials (*.cred) beside the UKI; in a folder loader/credentials they count for every UKI
+    #[arg(long = "credential", value_name = "FILE", num_args = 1.., help_heading = "Boot")]
+    credentials: Vec<PathBuf>,
+    /// Credentials of \loader\credentials
+    #[arg(long = "global-credential", value_name = "FILE", num_args = 1.., help_heading = "Boot")]
+    global_credentials: Vec<PathBuf>,
+    /// System extensions (*.raw) beside the UKI; in a folder loader/extensions they count for every UKI
+    #[arg(long = "sysext", value_name = "FILE", num_args = 1.., help_heading = "Boot")]
+    sysexts: Vec<PathBuf>,
+    /// System extensions of \loader\extensions
+    #[arg(long = "global-sysext", value_name = "FILE", num_args = 1.., help_heading = "Boot")]
+    global_sysexts: Vec<PathBuf>,
+    /// Configuration extensions (*.confext.raw) beside the UKI
+    #[arg(long = "confext", value_name = "FILE", num_args = 1.., help_heading = "Boot")]
+    confexts: Vec<PathBuf>,
+    /// Configuration extensions of \loader\extensions
+    #[arg(long = "global-confext", value_name = "FILE", num_args = 1.., help_heading = "Boot")]
+    global_confexts: Vec<PathBuf>,
+    /// LoadOptions: a command line given by boot menu or boot option, where the stub accepts it
+    #[arg(long, value_name = "TEXT", help_heading = "Boot")]
+    cmdline: Option<String>,
+    /// UKI profile that is chosen
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Boot")]
+    profile: u32,
+    /// State of Secure Boot; not given, both are computed where it matters
+    #[arg(long, value_enum, help_heading = "Boot")]
+    secure_boot: Option<OnOff>,
+    /// The machine is a confidential VM (SEV, TDX)
+    #[arg(long, help_heading = "Machine")]
+    confidential_vm: bool,
+    /// Firmware under the image
+    #[arg(long, value_name = "NAME", value_parser = platform_parser(), default_value = "ovmf", help_heading = "Machine")]
+    platform: Platform,
+    /// SMBIOS table of the machine, raw as in /sys/firmware/dmi/tables/DMI
+    #[arg(long, value_name = "FILE", conflicts_with = "smbios_strings", help_heading = "Machine")]
+    smbios: Option<PathBuf>,
+    /// SMBIOS OEM string (type 11) of the machine, repeatable; `none` declares that there are none
+    #[arg(long = "smbios-string", value_name = "TEXT", help_heading = "Machine")]
+    smbios_strings: Vec<String>,
+    /// Boot secret of the machine (stub 261 and later): FILE of 32 bytes, hex:..., or none
+    #[arg(long, value_name = "SECRET", help_heading = "Machine")]
+    boot_secret: Option<String>,
+    /// Words that the stub adds where the command line has no console= (stub 261 and later), or none
+    #[arg(long, value_name = "WORDS", help_heading = "Machine")]
+    stub_console: Option<String>,
+    /// Which .dtbauto the stub takes: its number from 0, or none; not given, each is computed
+    #[arg(long, value_name = "N", help_heading = "Machine")]
+    devicetree: Option<String>,
+    /// Which .efifw the stub takes: its number from 0, or none; not given, each is computed
+    #[arg(long, value_name = "N", help_heading = "Machine")]
+    firmware_image: Option<String>,
+    /// Version of the stub, whatever .sdmagic says
+    #[arg(long, value_name = "VERSION", help_heading = "Versions")]
+    systemd_version: Option<SystemdVersion>,
+    /// Version of systemd in initrd and host, or none for an initrd without it [default: the stub's]
+    #[arg(long, value_name = "VERSION", help_heading = "Versions")]
+    userspace_version: Option<String>,
+    /// Version of the kernel, whatever the image says
+    #[arg(long, value_name = "VERSION", value_parser = parse_kernel_version, help_heading = "Versions")]
+    kernel_version: Option<KernelVersion>,
+    /// Machine id of the host (32 hexadecimal digits), or none where it is not measured
+    #[arg(long, value_name = "ID", help_heading = "User space")]
+    machine_id: Option<String>,
+    /// Root file system as measured: TYPE:UUID:LABEL:PARTUUID:PARTTYPE:PARTNAME, or none where it is not measured
+    #[arg(long, value_name = "FIELDS", help_heading = "User space")]
+    root_fs: Option<String>,
+    /// `none` declares that no volume key is measured into PCR 15
+    #[arg(long, value_name = "none", value_parser = ["none"], help_heading = "User space")]
+    volume_key: Option<String>,
+    /// `none` declares that systemd initialises no NvPCR
+    #[arg(long, value_name = "none", value_parser = ["none"], help_heading = "User space")]
+    nvpcr: Option<String>,
+}
+
+impl BootArgs {
+    /// Banks asked for; empty when none was named.
+    pub(super) fn banks(&self) -> &[HashAlgorithm] {
+        &self.banks
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OnOff {
+    On,
+    Off,
+}
+
+/// Forms for scripts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// {"sha256": {"4": "hex", ...}}
+    Pcrs,
+    /// 7:sha256=...+11:sha256=..., as systemd-cryptenroll takes it
+    Systemd,
+}
+
+pub(super) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
+    let pcrs: Vec<PcrIndex> =
+        args.pcrs.iter().map(|pcr| PcrIndex::try_from(*pcr)).collect::<Result<_, _>>()?;
+    let needs_document = args.json || args.output.is_some();
+    let prediction = prediction(&args.uki, &args.boot, needs_document)?;
+    for text in prediction
+        .variants
+        .iter()
+        .flat_map(|variant| &variant.recording.warnings)
+        .collect::<std::collections::BTreeSet<_>>()
+    {
+        warn(text);
+    }
+    if let Some(path) = &args.event_log {
+        write_to(path, &render::event_log(&prediction)?)?;
+    }
+    if needs_document {
+        let document = reference::document(&prediction)?;
+        let mut text = serde_json::to_string_pretty(&document)?;
+        text.push('\n');
+        if let Some(path) = &args.output {
+            write_to(path, text.as_bytes())?;
+        }
+        if args.json {
+            super::output::print_bytes(text.as_bytes())?;
+        }
+    }
+    match args.format {
+        Some(Format::Pcrs) => print_json(&render::pcrs(&prediction, args.stage, &pcrs))?,
+        Some(Format::Systemd) => match render::systemd(&prediction, args.stage, &pcrs)? {
+            text if text.is_empty() => warn("no PCR has one known value at this stage"),
+            text => print(&format!("{text}\n"))?,
+        },
+        None if args.stages => print(&render::stages_table(&prediction, &pcrs))?,
+        None if !args.json
+            && !(args.output.is_some() && !std::io::IsTerminal::is_terminal(&std::io::stdout())) =>
+        {
+            print(&render::table(&prediction, args.stage, &pcrs))?;
+        }
+        None => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the files and predicts, with a progress bar where somebody watches.
+pub(super) fn prediction(uki: &Path, args: &BootArgs, file_digests: bool) -> anyhow::Result<Prediction> {
+    let request = request(uki, args, file_digests)?;
+    let bar = super::progress::Bar::new();
+    let result = predict(request, &|total| bar.start(total), &|bytes| bar.advance(bytes));
+    bar.finish();
+    result.map_err(|error| explain_error(error, uki))
+}
+
+fn explain_error(error: PredictError, uki: &Path) -> anyhow::Error {
+    match error {
+        PredictError::TooManyAlternatives(_) => hinted(
+            error.to_string(),
+            "say what the machine takes: --devicetree N|none, --firmware-image N|none, --secure-boot on|off",
+        ),
+        PredictError::Boot(error @ crate::boot::BootError::Profile { .. }) => {
+            hinted(error.to_string(), format!("premeasure inspect {} lists the profiles", uki.display()))
+        }
+        other => anyhow::Error::new(other),
+    }
+}
+
+fn request(uki: &Path, args: &BootArgs, file_digests: bool) -> anyhow::Result<Request> {
+    let chain = Files::default().chain(uki, args)?;
+    let banks = if args.banks.is_empty() {
+        vec![HashAlgorithm::Sha256, HashAlgorithm::Sha384]
+    } else {
+        let mut banks = args.banks.clone();
+        banks.sort_unstable();
+        banks.dedup();
+        banks
+    };
+    Ok(Request {
+        chain,
+        scenario: scenario(args)?,
+        secure_boot: args.secure_boot.map(|state| state == OnOff::On),
+        devicetree: number_or_none(args.devicetree.as_deref(), "--devicetree")?,
+        firmware_image: number_or_none(args.firmware_image.as_deref(), "--firmware-image")?,
+        banks,
+        file_digests,
+    })
+}
+
+fn scenario(args: &BootArgs) -> anyhow::Result<Scenario> {
+    Ok(Scenario {
+        platform: args.platform,
+        confidential_vm: args.confidential_vm,
+        load_options: args.cmdline.as_deref().map(utf16_units),
+        profile: args.profile,
+        smbios: smbios(args)?,
+        boot_secret: boot_secret(args.boot_secret.as_deref())?,
+        console: declared(args.stub_console.as_deref(), |words| Ok(words.to_owned()))?,
+        stub_version: args.systemd_version.clone(),
+        userspace: declared(args.userspace_version.as_deref(), |version| {
+            version.parse().context("--userspace-version")
+        })?,
+        kernel_version: args.kernel_version,
+        machine_id: declared(args.machine_id.as_deref(), machine_id)?,
+        root_file_system: declared(args.root_fs.as_deref(), root_file_system)?,
+        volume_key: if args.volume_key.is_some() { Declared::Absent } else { Declared::Unknown },
+        nvpcr: if args.nvpcr.is_some() { Declared::Absent } else { Declared::Unknown },
+        ..Scenario::default()
+    })
+}
+
+/// `none`, a value, or nothing said.
+fn declared<T>(text: Option<&str>, parse: impl Fn(&str) -> anyhow::Result<T>) -> anyhow::Result<Declared<T>> {
+    match text {
+        None => Ok(Declared::Unknown),
+        Some("none") => Ok(Declared::Absent),
+        Some(text) => parse(text).map(Declared::Is),
+    }
+}
+
+fn number_or_none(text: Option<&str>, option: &str) -> anyhow::Result<Declared<usize>> {
+    declared(text, |text| {
+        text.parse().with_context(|| format!("{option} '{text}': expected a number or none"))
+    })
+}
+
+fn machine_id(text: &str) -> anyhow::Result<String> {
+    let id = text.replace('-', "").to_ascii_lowercase();
+    anyhow::ensure!(
+        id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        "--machine-id '{text}': expected 32 hexadecimal digits, as in /etc/machine-id"
+    );
+    Ok(id)
+}
+
+/// The word that systemd measures for `/`. Values are escaped as systemd does (pcrextend.c `pcrextend_file_system_word`).
+fn root_file_system(text: &str) -> anyhow::Result<String> {
+    let fields: Vec<&str> = text.split(':').collect();
+    anyhow::ensure!(
+        fields.len() == 6,
+        "--root-fs has {} fields, expected 6: TYPE:UUID:LABEL:PARTUUID:PARTTYPE:PARTNAME, empty where blkid has none",
+        fields.len()
+    );
+    let escape = |field: &&str| -> String {
+        field
+            .bytes()
+            .map(|byte| match byte {
+                b'\\' | b':' | 0..0x20 | 0x7F.. => format!("\\x{byte:02x}"),
+                plain => char::from(plain).to_string(),
+            })
+            .collect()
+    };
+    Ok(format!("file-system:/:{}", fields.iter().map(escape).collect::<Vec<_>>().join(":")))
+}
+
+fn smbios(args: &BootArgs) -> anyhow::Result<Smbios> {
+    if let Some(path) = &args.smbios {
+        let table = super::input::read_small(path, MAX_SMBIOS)?;
+        return Smbios::parse(&table).with_context(|| path.display().to_string());
+    }
+    let declared = !args.smbios_strings.is_empty();
+    let oem_strings = args.smbios_strings.iter().filter(|text| *text != "none").cloned().collect();
+    Ok(Smbios { oem_strings, structures: None, declared })
+}
+
+fn boot_secret(text: Option<&str>) -> anyhow::Result<Declared<[u8; 32]>> {
+    declared(text, |text| {
+        let bytes = match text.strip_prefix("hex:") {
+            Some(digits) => hex::decode(digits).context("--boot-secret hex:")?,
+            None => super::input::read_small(Path::new(text), 4096)?,
+        };
+        let length = bytes.len();
+        bytes.try_into().map_err(|_| {
+            hinted(
+                format!("--boot-secret has {length} bytes, expected 32"),
+                "the guest has it as /.extra/boot-secret in the initrd",
+            )
+        })
+    })
+}
+
+/// Files under way to a chain.
+#[derive(Debug, Default)]
+struct Files {
+    inputs: Vec<Input>,
+}
+
+impl Files {
+    fn chain(mut self, uki: &Path, args: &BootArgs) -> anyhow::Result<BootChain> {
+        let uki = self.image(InputRole::Uki, uki)?;
+        if ImageRole::of(&uki.image)? != ImageRole::Uki {
+            return Err(hinted(
+                format!("{}: no unified kernel image: it has no section .linux", uki.name),
+                "premeasure inspect shows what it is",
+            ));
+        }
+        let loader = args.loader.as_deref().map(|path| self.image(InputRole::Loader, path)).transpose()?;
+        let addons = self.scoped(&args.addons, &args.global_addons, "addons");
+        let addons = addons
+            .into_iter()
+            .map(|(scope, path)| Ok((scope, self.image(InputRole::Addon, path)?)))
+            .collect::<anyhow::Result<_>>()?;
+        let credentials = self.scoped(&args.credentials, &args.global_credentials, "credentials");
+        let credentials = self.companions(InputRole::Credential, credentials)?;
+        let sysexts = self.scoped(&args.sysexts, &args.global_sysexts, "extensions");
+        let confexts = self.scoped(&args.confexts, &args.global_confexts, "extensions");
+        let extensions = sysexts.into_iter().chain(confexts).collect();
+        let extensions = self.companions(InputRole::Extension, extensions)?;
+        Ok(BootChain { inputs: self.inputs, loader, uki, addons, credentials, extensions })
+    }
+
+    /// A file belongs to every UKI when it was given as such or lies in `loader/FOLDER`.
+    fn scoped<'p>(&self, here: &'p [PathBuf], global: &'p [PathBuf], folder: &str) -> Vec<(Scope, &'p Path)> {
+        let lies_in = |path: &Path| {
+            let mut parents = path.parent().into_iter().flat_map(|parent| parent.iter().rev());
+            let next_is = |name: Option<&std::ffi::OsStr>, word: &str| {
+                name.is_some_and(|name| name.eq_ignore_ascii_case(word))
+            };
+            next_is(parents.next(), folder) && next_is(parents.next(), "loader")
+        };
+        let here = here
+            .iter()
+            .map(|path| (if lies_in(path) { Scope::Global } else { Scope::Local }, path.as_path()));
+        here.chain(global.iter().map(|path| (Scope::Global, path.as_path()))).collect()
+    }
+
+    fn companions(
+        &mut self,
+        role: InputRole,
+        files: Vec<(Scope, &Path)>,
+    ) -> anyhow::Result<Vec<CompanionFile>> {
+        let open = |(scope, path)| {
+            let (input, name, file) = self.open(role, path)?;
+            Ok(CompanionFile { input, scope, name, file })
+        };
+        files.into_iter().map(open).collect()
+    }
+
+    fn image(&mut self, role: InputRole, path: &Path) -> anyhow::Result<NamedImage> {
+        let (input, name, file) = self.open(role, path)?;
+        let image = PeImage::parse(&file).map_err(|error| {
+            let text = format!("{}: {error}", path.display());
+            match error {
+                PeError::NotPe { .. } => {
+                    hinted(text, "a PE file is needed here: a UKI, boot loader or addon")
+                }
+                _ => hinted(text, "the file is damaged or cut off; get it again"),
+            }
+        })?;
+        Ok(NamedImage { input, name, image })
+    }
+
+    fn open(&mut self, role: InputRole, path: &Path) -> anyhow::Result<(InputId, String, Blob)> {
+        let file = open(path)?;
+        let name = display_name(path);
+        let input = InputId(self.inputs.len());
+        self.inputs.push(Input { role, name: name.clone(), file: file.clone() });
+        Ok((input, name, file))
+    }
+}
+
+fn parse_bank(word: &str) -> Result<HashAlgorithm, String> {
+    word.parse().map_err(|error: crate::tcg::UnknownAlgorithm| error.to_string())
+}
+
+fn parse_kernel_version(text: &str) -> Result<KernelVersion, String> {
+    KernelVersion::parse(text).ok_or_else(|| format!("'{text}' is no kernel version, expected MAJOR.MINOR"))
+}
+
+fn stage_parser() -> impl clap::builder::TypedValueParser<Value = Stage> {
+    use clap::builder::TypedValueParser;
+    clap::builder::PossibleValuesParser::new(Stage::ALL.map(Stage::name))
+        .try_map(|name| name.parse::<Stage>())
+}
+
+fn platform_parser() -> impl clap::builder::TypedValueParser<Value = Platform> {
+    use clap::builder::TypedValueParser;
+    clap::builder::PossibleValuesParser::new(Platform::ALL.iter().map(|platform| platform.id))
+        .try_map(|id| id.parse::<Platform>())
+}

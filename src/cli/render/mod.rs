@@ -1,0 +1,9 @@
+//! Predictions as text: tables for people, maps and lines for scripts, the binary log.
+
+mod log;
+mod pcrs;
+mod tables;
+
+pub(super) use log::event_log;
+pub(super) use pcrs::{pcrs, systemd};
+pub(super) use tables::{stages_table, table};

@@ -1,0 +1,344 @@
+//! From a boot to PCR values: every way in which the image can boot, replayed, hashed in one pass, and extended.
+
+use std::collections::BTreeMap;
+
+use crate::boot::{
+    BootChain, BootError, Content, Declared, InputId, Recording, Scenario, Stage, StubRules, choices, replay,
+};
+use crate::hashing::{DigestPlan, Digests, HashError, Segment, StreamId};
+use crate::pe::{PeError, authenticode_segments};
+use crate::tcg::{DigestSet, HashAlgorithm, PcrIndex, extend};
+use crate::uki::LoaderInfo;
+
+/// Most ways to boot that one prediction follows.
+pub const MAX_ALTERNATIVES: usize = 64;
+
+/// What is to be predicted.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The files.
+    pub chain: BootChain,
+    /// What is known of machine and boot. Its `secure_boot`, `devicetree` and `firmware_image` are taken from below.
+    pub scenario: Scenario,
+    /// State of Secure Boot; `None` computes both.
+    pub secure_boot: Option<bool>,
+    /// Which `.dtbauto` the stub takes; unknown computes each, and none.
+    pub devicetree: Declared<usize>,
+    /// Which `.efifw` the stub takes; unknown computes each, and none.
+    pub firmware_image: Declared<usize>,
+    /// Banks to compute.
+    pub banks: Vec<HashAlgorithm>,
+    /// Compute the digests of the input files too, which documents carry. It costs another pass of SHA-256.
+    pub file_digests: bool,
+}
+
+/// The result: one variant for each way to boot that differs.
+#[derive(Debug, Clone)]
+pub struct Prediction {
+    /// Banks that were computed.
+    pub banks: Vec<HashAlgorithm>,
+    /// The files.
+    pub chain: BootChain,
+    /// SHA-256 of each input, in the order of the chain's inputs; empty unless asked for.
+    pub file_digests: Vec<DigestSet>,
+    /// Image digests (Authenticode) of the inputs that are images.
+    pub image_digests: BTreeMap<InputId, DigestSet>,
+    /// The variants.
+    pub variants: Vec<Variant>,
+}
+
+/// One way to boot.
+#[derive(Debug, Clone)]
+pub struct Variant {
+    /// How the machine boots.
+    pub scenario: Scenario,
+    /// State of Secure Boot; `None` when both give the same.
+    pub secure_boot: Option<bool>,
+    /// What is measured.
+    pub recording: Recording,
+    /// The digests of the recording's measurements, in its order; `None` where they are not known.
+    pub digests: Vec<Option<DigestSet>>,
+    /// What each PCR holds.
+    pub pcrs: BTreeMap<PcrIndex, PcrPrediction>,
+}
+
+/// What one PCR holds, stage by stage.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PcrPrediction {
+    /// Values by stage; a stage without one is not known.
+    pub values: BTreeMap<Stage, StageValue>,
+    /// Indices of the gaps that concern it, in order.
+    pub gaps: Vec<usize>,
+}
+
+/// A PCR's value at one stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageValue {
+    /// In each bank.
+    pub digests: DigestSet,
+    /// How it came about.
+    pub status: Status,
+}
+
+/// What is known of a PCR.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Status {
+    /// Derived from the inputs.
+    Computed,
+    /// Taken from a recorded boot of the same platform.
+    Observed,
+    /// Nothing is known to extend it: it keeps its start value, by the assumptions named.
+    AssumedUnused,
+    /// Known at some stages, not at others.
+    Partial,
+    /// Known at no stage.
+    Unknown,
+}
+
+impl Status {
+    /// The word in documents.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Computed => "computed",
+            Self::Observed => "observed",
+            Self::AssumedUnused => "assumed-unused",
+            Self::Partial => "partial",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl PcrPrediction {
+    /// The status over all stages.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        if self.values.is_empty() {
+            return Status::Unknown;
+        }
+        if self.values.len() < Stage::ALL.len() {
+            return Status::Partial;
+        }
+        let mut statuses = self.values.values().map(|value| value.status);
+        if statuses.all(|status| status == Status::AssumedUnused) {
+            Status::AssumedUnused
+        } else {
+            Status::Computed
+        }
+    }
+}
+
+/// A prediction that can't be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PredictError {
+    /// The boot would fail.
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    /// Files could not be hashed.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    /// An image could not be read.
+    #[error(transparent)]
+    Pe(#[from] PeError),
+    /// Too many ways to boot.
+    #[error("the image can boot in {0} ways, the limit is {MAX_ALTERNATIVES}")]
+    TooManyAlternatives(usize),
+    /// A choice among sections that are not there.
+    #[error("there is no {section} number {wanted}: the image has {count}, numbered from 0")]
+    NoSuchSection {
+        /// `.dtbauto` or `.efifw`.
+        section: &'static str,
+        /// The number asked for.
+        wanted: usize,
+        /// Sections that there are.
+        count: usize,
+    },
+}
+
+/// Predicts every way in which the image can boot. `progress` is told how many bytes were read since the last call, and
+/// `total` beforehand how many there will be.
+///
+/// # Errors
+/// [`PredictError`].
+pub fn predict(
+    request: Request,
+    total: &dyn Fn(u64),
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Prediction, PredictError> {
+    let mut plan = DigestPlan::new();
+    let mut recorded = Vec::new();
+    for scenario in alternatives(&request)? {
+        recorded.push((replay(&request.chain, &scenario, &mut plan)?, scenario));
+    }
+    let recorded = merge_secure_boot(recorded, request.secure_boot);
+    let image_streams = plan_images(&request.chain, &mut plan);
+    let file_streams: Vec<StreamId> = if request.file_digests {
+        let inputs = request.chain.inputs.iter();
+        inputs
+            .map(|input| plan.add_single(HashAlgorithm::Sha256, [Segment::Range(input.file.clone())]))
+            .collect()
+    } else {
+        Vec::new()
+    };
+    total(plan.bytes_to_read());
+    let digests = plan.compute(&request.banks, progress)?;
+    let set = |stream| digests.get(stream).cloned().unwrap_or_default();
+    let variants = recorded
+        .into_iter()
+        .map(|(recording, scenario, secure_boot)| {
+            evaluate(recording, scenario, secure_boot, &digests, &request.banks)
+        })
+        .collect();
+    Ok(Prediction {
+        file_digests: file_streams.into_iter().map(set).collect(),
+        image_digests: image_streams.into_iter().map(|(input, stream)| (input, set(stream))).collect(),
+        banks: request.banks,
+        chain: request.chain,
+        variants,
+    })
+}
+
+/// The scenarios: every combination of what nobody decided.
+fn alternatives(request: &Request) -> Result<Vec<Scenario>, PredictError> {
+    let secure_boot = request.secure_boot.map_or(vec![false, true], |state| vec![state]);
+    let devicetrees = choose(request, ".dtbauto", &request.devicetree)?;
+    let firmware = choose(request, ".efifw", &request.firmware_image)?;
+    let count = secure_boot.len().saturating_mul(devicetrees.len()).saturating_mul(firmware.len());
+    if count > MAX_ALTERNATIVES {
+        return Err(PredictError::TooManyAlternatives(count));
+    }
+    let mut scenarios = Vec::with_capacity(count);
+    for devicetree in devicetrees {
+        for firmware_image in &firmware {
+            for state in &secure_boot {
+                scenarios.push(Scenario {
+                    secure_boot: *state,
+                    devicetree,
+                    firmware_image: *firmware_image,
+                    ..request.scenario.clone()
+                });
+            }
+        }
+    }
+    Ok(scenarios)
+}
+
+/// What the stub may choose among sections of one name: none, or one of them.
+fn choose(
+    request: &Request,
+    section: &'static str,
+    declared: &Declared<usize>,
+) -> Result<Vec<Option<usize>>, PredictError> {
+    let image = &request.chain.uki.image;
+    let version = match &request.scenario.stub_version {
+        Some(version) => Some(version.clone()),
+        None => LoaderInfo::of(image)?.and_then(|info| info.version),
+    };
+    let rules = version.as_ref().and_then(StubRules::of);
+    let count = rules.map_or(Ok(0), |rules| choices(image, rules, request.scenario.profile, section))?;
+    match declared {
+        Declared::Unknown => Ok([None].into_iter().chain((0..count).map(Some)).collect()),
+        Declared::Absent => Ok(vec![None]),
+        Declared::Is(wanted) if *wanted < count => Ok(vec![Some(*wanted)]),
+        Declared::Is(wanted) => Err(PredictError::NoSuchSection { section, wanted: *wanted, count }),
+    }
+}
+
+/// Boots that differ in nothing but the state of Secure Boot become one.
+fn merge_secure_boot(
+    recorded: Vec<(Recording, Scenario)>,
+    decided: Option<bool>,
+) -> Vec<(Recording, Scenario, Option<bool>)> {
+    let mut merged: Vec<(Recording, Scenario, Option<bool>)> = Vec::new();
+    for (recording, scenario) in recorded {
+        let twin = merged.iter_mut().find(|(other, of, _)| {
+            (of.devicetree, of.firmware_image) == (scenario.devicetree, scenario.firmware_image)
+                && measures_the_same(other, &recording)
+        });
+        match twin {
+            Some((kept, _, secure_boot)) => {
+                *secure_boot = None;
+                for assumption in recording.assumptions {
+                    if !kept.assumptions.iter().any(|known| known.id == assumption.id) {
+                        kept.assumptions.push(assumption);
+                    }
+                }
+            }
+            None => {
+                let state = decided.or(Some(scenario.secure_boot));
+                merged.push((recording, scenario, state));
+            }
+        }
+    }
+    merged
+}
+
+fn measures_the_same(one: &Recording, other: &Recording) -> bool {
+    let key = |recording: &Recording| -> Vec<_> {
+        let measurements = recording.measurements.iter();
+        measurements.map(|m| (m.pcr, m.stage, m.event_type, m.content, m.data.clone())).collect()
+    };
+    one.gaps == other.gaps && key(one) == key(other)
+}
+
+/// Streams of the inputs that are images, where the firmware would hash them.
+fn plan_images(chain: &BootChain, plan: &mut DigestPlan) -> Vec<(InputId, StreamId)> {
+    let addons = chain.addons.iter().map(|(_, addon)| addon);
+    let images = chain.loader.iter().chain([&chain.uki]).chain(addons);
+    images
+        .filter_map(|named| Some((named.input, authenticode_segments(&named.image).ok()?)))
+        .map(|(input, segments)| (input, plan.add(segments)))
+        .collect()
+}
+
+fn evaluate(
+    recording: Recording,
+    scenario: Scenario,
+    secure_boot: Option<bool>,
+    computed: &Digests,
+    banks: &[HashAlgorithm],
+) -> Variant {
+    let digests: Vec<Option<DigestSet>> = recording
+        .measurements
+        .iter()
+        .map(|measurement| match measurement.content {
+            Content::Stream(stream) => computed.get(stream).cloned(),
+            Content::Unknown(_) => None,
+        })
+        .collect();
+    let pcrs = PcrIndex::all().map(|pcr| (pcr, evaluate_pcr(pcr, &recording, &digests, banks))).collect();
+    Variant { scenario, secure_boot, recording, digests, pcrs }
+}
+
+/// Extends one PCR with everything that is known, until something is not.
+fn evaluate_pcr(
+    pcr: PcrIndex,
+    recording: &Recording,
+    digests: &[Option<DigestSet>],
+    banks: &[HashAlgorithm],
+) -> PcrPrediction {
+    let events =
+        || recording.measurements.iter().zip(digests).filter(|(measurement, _)| measurement.pcr == pcr);
+    let mut prediction = PcrPrediction {
+        gaps: (0..recording.gaps.len())
+            .filter(|index| recording.gaps.get(*index).is_some_and(|gap| gap.pcr == pcr))
+            .collect(),
+        ..PcrPrediction::default()
+    };
+    for stage in Stage::ALL {
+        let until: Vec<Option<&DigestSet>> = events()
+            .filter(|(measurement, _)| measurement.stage <= stage)
+            .map(|(_, digests)| digests.as_ref())
+            .collect();
+        let value = |bank: &HashAlgorithm| {
+            until.iter().try_fold(pcr.start_value(*bank), |value, digests| {
+                Some(extend(value, (*digests)?.get(*bank)?))
+            })
+        };
+        let Some(values) = banks.iter().map(value).collect::<Option<Vec<_>>>() else { break };
+        let status = if until.is_empty() { Status::AssumedUnused } else { Status::Computed };
+        prediction.values.insert(stage, StageValue { digests: values.into_iter().collect(), status });
+    }
+    prediction
+}

@@ -1,0 +1,340 @@
+//! From a prediction to its document.
+
+use std::collections::BTreeMap;
+
+use super::document::{
+    AssumptionEntry, BankDigests, Document, Facts, GapEntry, Generator, Image, InputEntry, KIND,
+    MeasurementEntry, PcrEntry, RuleEntry, RulesUsed, SCHEMA_VERSION, ScenarioEntry, SourceEntry, StageEntry,
+    ValueEntry, VariantEntry,
+};
+use crate::boot::{
+    Content, Declared, InputId, InputRole, KernelRules, LoaderRules, Measurement, Source, Stage, StubRules,
+    UserspaceRules,
+};
+use crate::pe::{PeError, PeImage};
+use crate::prediction::{PcrPrediction, Prediction, Variant};
+use crate::tcg::{DigestSet, HashAlgorithm, PcrIndex};
+use crate::uki::{
+    Kernel, KernelVersion, LoadedSection, LoaderInfo, MAX_TEXT, SectionLookup, SectionSet, os_release_fields,
+    profile_count,
+};
+
+/// Fields of os-release that identify a release.
+const OS_RELEASE_FIELDS: &[&str] =
+    &["ID", "IMAGE_ID", "IMAGE_VERSION", "NAME", "PRETTY_NAME", "VARIANT_ID", "VERSION_ID", "BUILD_ID"];
+
+/// The document of a prediction. `prediction` must have been made with file digests.
+///
+/// # Errors
+/// When an image's facts can't be read.
+pub fn document(prediction: &Prediction) -> Result<Document, PeError> {
+    let facts = facts(prediction)?;
+    let input_ids = input_ids(prediction);
+    let image = Image {
+        id: token(&prediction.chain.uki.name),
+        name: facts.os_release.get("PRETTY_NAME").unwrap_or(&prediction.chain.uki.name).clone(),
+        inputs: inputs(prediction, &input_ids),
+        facts,
+    };
+    let mut scenarios = Vec::new();
+    let mut variants = Vec::new();
+    for variant in &prediction.variants {
+        let scenario = scenario(variant, &image.facts);
+        variants.push(VariantEntry {
+            id: token(&format!("{}-{}", image.id, scenario.id)),
+            image: image.id.clone(),
+            scenario: scenario.id.clone(),
+            pcrs: variant.pcrs.iter().map(|(pcr, value)| pcr_entry(*pcr, value, variant)).collect(),
+            measurements: measurements(variant, &input_ids),
+        });
+        scenarios.push(scenario);
+    }
+    Ok(Document {
+        schema_version: SCHEMA_VERSION.to_owned(),
+        kind: KIND.to_owned(),
+        generator: Generator { name: "premeasure".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
+        banks: prediction.banks.iter().map(|bank| bank.name().to_owned()).collect(),
+        stages: Stage::ALL
+            .iter()
+            .map(|stage| StageEntry {
+                id: stage.name().to_owned(),
+                description: stage.description().to_owned(),
+            })
+            .collect(),
+        images: vec![image],
+        scenarios,
+        variants,
+        rules: rules(prediction),
+    })
+}
+
+fn bank_digests(digests: &DigestSet) -> BankDigests {
+    digests.iter().map(|digest| (digest.algorithm().name().to_owned(), digest.to_string())).collect()
+}
+
+/// A name that can stand in a URL, a file name and a Kubernetes label.
+fn token(text: &str) -> String {
+    let mut token: String = text
+        .to_ascii_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' })
+        .take(120)
+        .collect();
+    while token.contains("--") {
+        token = token.replace("--", "-");
+    }
+    let token = token.trim_matches(['-', '.']);
+    if token.is_empty() { "image".to_owned() } else { token.to_owned() }
+}
+
+/// An id for each input: its role, numbered where there are several.
+fn input_ids(prediction: &Prediction) -> Vec<String> {
+    let mut seen: BTreeMap<InputRole, usize> = BTreeMap::new();
+    let of_role = |role| prediction.chain.inputs.iter().filter(|input| input.role == role).count();
+    prediction
+        .chain
+        .inputs
+        .iter()
+        .map(|input| {
+            let number = seen.entry(input.role).and_modify(|n| *n += 1).or_insert(1);
+            if of_role(input.role) > 1 {
+                format!("{}-{number}", input.role.name())
+            } else {
+                input.role.name().to_owned()
+            }
+        })
+        .collect()
+}
+
+fn inputs(prediction: &Prediction, ids: &[String]) -> Vec<InputEntry> {
+    let inputs = prediction.chain.inputs.iter().zip(ids).enumerate();
+    inputs
+        .map(|(index, (input, id))| {
+            let sha256 = prediction.file_digests.get(index).and_then(|set| set.get(HashAlgorithm::Sha256));
+            InputEntry {
+                id: id.clone(),
+                role: input.role.name().to_owned(),
+                name: input.name.clone(),
+                size: input.file.len(),
+                sha256: sha256.map(|digest| digest.to_string()).unwrap_or_default(),
+                image_digest: prediction.image_digests.get(&InputId(index)).map(bank_digests),
+            }
+        })
+        .collect()
+}
+
+fn facts(prediction: &Prediction) -> Result<Facts, PeError> {
+    let image = &prediction.chain.uki.image;
+    let sections = SectionSet::with_profile(image, SectionLookup::FirstExact, 0)
+        .unwrap_or_else(|_| SectionSet::without_profiles(image, SectionLookup::FirstExact));
+    let text = |name: &str| -> Result<Option<String>, PeError> {
+        sections.get(name)?.map(|section: LoadedSection| section.read_text(MAX_TEXT)).transpose()
+    };
+    let magic = |image: &PeImage| LoaderInfo::of(image).map(|info| info.map(|info| info.text));
+    let kernel = match sections.get(".linux")? {
+        Some(section) => Kernel::parse(&section.data)?.and_then(|kernel| kernel.version_text),
+        None => None,
+    };
+    let os_release = os_release_fields(&text(".osrel")?.unwrap_or_default());
+    Ok(Facts {
+        architecture: image.machine.to_string(),
+        stub: magic(image)?,
+        boot_loader: prediction
+            .chain
+            .loader
+            .as_ref()
+            .map(|loader| magic(&loader.image))
+            .transpose()?
+            .flatten(),
+        kernel,
+        uname: text(".uname")?,
+        command_line: text(".cmdline")?,
+        profiles: profile_count(image) as u64,
+        os_release: os_release
+            .into_iter()
+            .filter(|(key, _)| OS_RELEASE_FIELDS.contains(&key.as_str()))
+            .collect(),
+    })
+}
+
+fn scenario(variant: &Variant, facts: &Facts) -> ScenarioEntry {
+    let scenario = &variant.scenario;
+    let mut id = scenario.platform.id.to_owned();
+    if let Some(state) = variant.secure_boot {
+        id.push_str(if state { "-secure-boot-on" } else { "-secure-boot-off" });
+    }
+    if scenario.profile != 0 {
+        id.push_str(&format!("-profile-{}", scenario.profile));
+    }
+    if let Some(number) = scenario.devicetree {
+        id.push_str(&format!("-devicetree-{number}"));
+    }
+    if let Some(number) = scenario.firmware_image {
+        id.push_str(&format!("-firmware-{number}"));
+    }
+    let assumptions = variant.recording.assumptions.iter().map(|assumption| AssumptionEntry {
+        id: assumption.id.to_owned(),
+        statement: assumption.statement.clone(),
+        affects: assumption.affects.iter().map(|pcr| pcr.get()).collect(),
+        remedy: (!assumption.remedy.is_empty()).then(|| assumption.remedy.to_owned()),
+    });
+    ScenarioEntry {
+        id,
+        platform: scenario.platform.id.to_owned(),
+        secure_boot: variant.secure_boot,
+        confidential_vm: scenario.confidential_vm,
+        load_options: scenario.load_options.as_ref().map(|units| String::from_utf16_lossy(units)),
+        profile: scenario.profile.into(),
+        devicetree: scenario.devicetree.map(|number| number as u64),
+        firmware_image: scenario.firmware_image.map(|number| number as u64),
+        rules_used: rules_used(variant, facts),
+        assumptions: assumptions.collect(),
+    }
+}
+
+/// Which rows were used, so that a reader can tell what a newer program would do otherwise.
+fn rules_used(variant: &Variant, facts: &Facts) -> BTreeMap<String, RulesUsed> {
+    let mut used = BTreeMap::new();
+    let version_of =
+        |text: &Option<String>| text.as_deref().and_then(|text| text.split_once(' ')?.1.parse().ok());
+    let row =
+        |(major, minor): (u16, u16)| if minor == 0 { major.to_string() } else { format!("{major}.{minor}") };
+    let stub = variant.scenario.stub_version.clone().or_else(|| version_of(&facts.stub));
+    if let Some((version, rules)) = stub.as_ref().and_then(|version| Some((version, StubRules::of(version)?)))
+    {
+        let nearest = version.major > StubRules::NEWEST;
+        used.insert(
+            "systemd-stub".to_owned(),
+            RulesUsed { version: version.to_string(), rules_from: row(rules.from), nearest },
+        );
+    }
+    let loader = facts.boot_loader.as_ref().filter(|text| text.starts_with("systemd-boot "));
+    let loader = version_of(&loader.cloned());
+    if let Some((version, rules)) =
+        loader.as_ref().and_then(|version| Some((version, LoaderRules::of(version)?)))
+    {
+        let nearest = version.major > StubRules::NEWEST;
+        used.insert(
+            "systemd-boot".to_owned(),
+            RulesUsed { version: version.to_string(), rules_from: row(rules.from), nearest },
+        );
+    }
+    let kernel = variant.scenario.kernel_version.or_else(|| {
+        [&facts.kernel, &facts.uname].into_iter().find_map(|text| KernelVersion::parse(text.as_deref()?))
+    });
+    if let Some((version, rules)) = kernel.and_then(|version| Some((version, KernelRules::of(version)?))) {
+        let nearest = version > KernelRules::NEWEST;
+        used.insert(
+            "linux".to_owned(),
+            RulesUsed { version: version.to_string(), rules_from: rules.from.to_string(), nearest },
+        );
+    }
+    let userspace = match &variant.scenario.userspace {
+        Declared::Is(version) => Some(version.clone()),
+        Declared::Absent => None,
+        Declared::Unknown => stub,
+    };
+    if let Some((version, rules)) = userspace.as_ref().and_then(|v| Some((v, UserspaceRules::of(v)?))) {
+        let nearest = version.major > StubRules::NEWEST;
+        used.insert(
+            "systemd".to_owned(),
+            RulesUsed { version: version.to_string(), rules_from: rules.from.to_string(), nearest },
+        );
+    }
+    used
+}
+
+fn pcr_entry(pcr: PcrIndex, prediction: &PcrPrediction, variant: &Variant) -> PcrEntry {
+    let values = prediction.values.iter().map(|(stage, value)| ValueEntry {
+        stage: stage.name().to_owned(),
+        status: value.status.name().to_owned(),
+        digests: bank_digests(&value.digests),
+    });
+    let assumptions =
+        variant.recording.assumptions.iter().filter(|assumption| assumption.affects.contains(&pcr));
+    PcrEntry {
+        index: pcr.get(),
+        name: (!pcr.name().is_empty()).then(|| pcr.name().to_owned()),
+        status: prediction.status().name().to_owned(),
+        values: values.collect(),
+        gaps: gap_entries(pcr, variant),
+        assumes: assumptions.map(|assumption| assumption.id.to_owned()).collect(),
+    }
+}
+
+fn gap_entries(pcr: PcrIndex, variant: &Variant) -> Vec<GapEntry> {
+    let gaps = variant.recording.gaps.iter().filter(|gap| gap.pcr == pcr);
+    gaps.map(|gap| GapEntry {
+        code: gap.code.name().to_owned(),
+        stage: gap.stage.name().to_owned(),
+        reason: gap.reason.clone(),
+        remedy: gap.remedy.clone(),
+    })
+    .collect()
+}
+
+fn measurements(variant: &Variant, ids: &[String]) -> Vec<MeasurementEntry> {
+    let measurements = variant.recording.measurements.iter().zip(&variant.digests);
+    measurements
+        .map(|(measurement, digests)| MeasurementEntry {
+            pcr: measurement.pcr.get(),
+            stage: measurement.stage.name().to_owned(),
+            event_type: measurement.event_type.map(|event_type| event_type.to_string()),
+            description: measurement.description.clone(),
+            digests: digests.as_ref().map(bank_digests),
+            gap: gap_code(measurement, variant),
+            event_data: measurement.data.as_ref().map(hex::encode),
+            source: source_entry(&measurement.source, ids),
+            rule: measurement.rule.id.to_owned(),
+        })
+        .collect()
+}
+
+fn gap_code(measurement: &Measurement, variant: &Variant) -> Option<String> {
+    match measurement.content {
+        Content::Unknown(index) => variant.recording.gaps.get(index).map(|gap| gap.code.name().to_owned()),
+        Content::Stream(_) => None,
+    }
+}
+
+fn source_entry(source: &Source, ids: &[String]) -> SourceEntry {
+    let id = |input: &InputId| ids.get(input.0).cloned().unwrap_or_default();
+    let section = |kind: &str, input: &InputId, name: &str, offset: u64, length: u64| SourceEntry {
+        kind: kind.to_owned(),
+        inputs: vec![id(input)],
+        section: Some(name.to_owned()),
+        offset: Some(offset),
+        length: Some(length),
+        option: None,
+    };
+    let plain = |kind: &str| SourceEntry { kind: kind.to_owned(), ..SourceEntry::default() };
+    match source {
+        Source::Constant => plain("constant"),
+        Source::Missing => plain("missing"),
+        Source::Image(input) => SourceEntry { inputs: vec![id(input)], ..plain("image") },
+        Source::Section { input, name, offset, length } => section("section", input, name, *offset, *length),
+        Source::SectionImage { input, name, offset, length } => {
+            section("section-image", input, name, *offset, *length)
+        }
+        Source::Derived(inputs) => {
+            SourceEntry { inputs: inputs.iter().map(id).collect(), ..plain("derived") }
+        }
+        Source::Option(option) => SourceEntry { option: Some((*option).to_owned()), ..plain("option") },
+    }
+}
+
+fn rules(prediction: &Prediction) -> Vec<RuleEntry> {
+    let measurements = prediction.variants.iter().flat_map(|variant| &variant.recording.measurements);
+    let rules: BTreeMap<&str, RuleEntry> = measurements
+        .map(|measurement| measurement.rule)
+        .map(|rule| {
+            let entry = RuleEntry {
+                id: rule.id.to_owned(),
+                statement: rule.statement.to_owned(),
+                source: rule.source.to_owned(),
+            };
+            (rule.id, entry)
+        })
+        .collect();
+    rules.into_values().collect()
+}

@@ -1,0 +1,305 @@
+//! What a schema can't check: replaying the measurements gives the values, and references lead somewhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::document::{BankDigests, Document, KIND, MeasurementEntry, PcrEntry, VariantEntry};
+use crate::boot::GapCode;
+use crate::tcg::{Digest, EventType, HashAlgorithm, PcrIndex, extend};
+
+/// Something wrong with a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Where: a path of member names and indices.
+    pub place: String,
+    /// What is wrong.
+    pub problem: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.problem)
+    }
+}
+
+/// A text that is no document of ours.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParseDocumentError {
+    /// Not JSON, or not of this structure.
+    #[error("not a reference document: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Written by a newer program.
+    #[error("schema version {found}, this program reads 1.x")]
+    Version {
+        /// As the document says.
+        found: String,
+    },
+}
+
+/// Reads a document.
+///
+/// # Errors
+/// [`ParseDocumentError`].
+pub fn parse(text: &[u8]) -> Result<Document, ParseDocumentError> {
+    #[derive(serde::Deserialize)]
+    struct Head {
+        schema_version: Option<String>,
+    }
+    // The version comes first: a newer document may have members that this program refuses.
+    let head: Head = serde_json::from_slice(text)?;
+    if let Some(found) = head.schema_version.filter(|version| !version.starts_with("1.")) {
+        return Err(ParseDocumentError::Version { found });
+    }
+    Ok(serde_json::from_slice(text)?)
+}
+
+/// Checks what the schema can't.
+#[must_use]
+pub fn check(document: &Document) -> Vec<Finding> {
+    let mut findings = Findings(Vec::new());
+    if document.kind != KIND {
+        findings.add("kind", format!("is '{}', expected '{KIND}'", document.kind));
+    }
+    let banks = check_banks(document, &mut findings);
+    unique("images", document.images.iter().map(|image| &image.id), &mut findings);
+    unique("scenarios", document.scenarios.iter().map(|scenario| &scenario.id), &mut findings);
+    unique("variants", document.variants.iter().map(|variant| &variant.id), &mut findings);
+    unique("stages", document.stages.iter().map(|stage| &stage.id), &mut findings);
+    unique("rules", document.rules.iter().map(|rule| &rule.id), &mut findings);
+    for (index, variant) in document.variants.iter().enumerate() {
+        check_variant(document, variant, &banks, &format!("variants[{index}]"), &mut findings);
+    }
+    findings.0
+}
+
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, place: impl Into<String>, problem: impl Into<String>) {
+        self.0.push(Finding { place: place.into(), problem: problem.into() });
+    }
+}
+
+fn check_banks(document: &Document, findings: &mut Findings) -> Vec<HashAlgorithm> {
+    unique("banks", document.banks.iter(), findings);
+    let mut banks = Vec::new();
+    for name in &document.banks {
+        match HashAlgorithm::ALL.into_iter().find(|bank| bank.name() == name) {
+            Some(bank) => banks.push(bank),
+            None => findings.add("banks", format!("'{name}' is no bank")),
+        }
+    }
+    banks
+}
+
+fn unique<'a>(place: &str, ids: impl Iterator<Item = &'a String>, findings: &mut Findings) {
+    let mut seen = BTreeSet::new();
+    for id in ids {
+        if !seen.insert(id) {
+            findings.add(place, format!("'{id}' stands here twice"));
+        }
+    }
+}
+
+fn check_variant(
+    document: &Document,
+    variant: &VariantEntry,
+    banks: &[HashAlgorithm],
+    place: &str,
+    findings: &mut Findings,
+) {
+    let image = document.images.iter().find(|image| image.id == variant.image);
+    if image.is_none() {
+        findings.add(format!("{place}.image"), format!("there is no image '{}'", variant.image));
+    }
+    let scenario = document.scenarios.iter().find(|scenario| scenario.id == variant.scenario);
+    if scenario.is_none() {
+        findings.add(format!("{place}.scenario"), format!("there is no scenario '{}'", variant.scenario));
+    }
+    let inputs: BTreeSet<&str> =
+        image.into_iter().flat_map(|image| &image.inputs).map(|input| input.id.as_str()).collect();
+    let assumptions: BTreeSet<&str> =
+        scenario.into_iter().flat_map(|scenario| &scenario.assumptions).map(|a| a.id.as_str()).collect();
+    let rules: BTreeSet<&str> = document.rules.iter().map(|rule| rule.id.as_str()).collect();
+
+    let mut previous = 0;
+    for (index, measurement) in variant.measurements.iter().enumerate() {
+        let place = format!("{place}.measurements[{index}]");
+        check_measurement(measurement, banks, &inputs, &rules, &place, findings);
+        match stage_number(document, &measurement.stage) {
+            None => {
+                findings.add(format!("{place}.stage"), format!("there is no stage '{}'", measurement.stage))
+            }
+            Some(stage) if stage < previous => {
+                findings.add(format!("{place}.stage"), "is before the previous one's")
+            }
+            Some(stage) => previous = stage,
+        }
+    }
+    let mut seen = BTreeSet::new();
+    for (index, pcr) in variant.pcrs.iter().enumerate() {
+        let place = format!("{place}.pcrs[{index}]");
+        if !seen.insert(pcr.index) {
+            findings.add(format!("{place}.index"), format!("PCR {} stands here twice", pcr.index));
+        }
+        for id in pcr.assumes.iter().filter(|id| !assumptions.contains(id.as_str())) {
+            findings.add(format!("{place}.assumes"), format!("the scenario has no assumption '{id}'"));
+        }
+        check_pcr(document, variant, pcr, banks, &place, findings);
+    }
+}
+
+fn stage_number(document: &Document, id: &str) -> Option<usize> {
+    document.stages.iter().position(|stage| stage.id == id)
+}
+
+fn check_measurement(
+    measurement: &MeasurementEntry,
+    banks: &[HashAlgorithm],
+    inputs: &BTreeSet<&str>,
+    rules: &BTreeSet<&str>,
+    place: &str,
+    findings: &mut Findings,
+) {
+    if PcrIndex::try_from(u32::from(measurement.pcr)).is_err() {
+        findings.add(format!("{place}.pcr"), format!("there is no PCR {}", measurement.pcr));
+    }
+    if !rules.contains(measurement.rule.as_str()) {
+        findings.add(format!("{place}.rule"), format!("there is no rule '{}'", measurement.rule));
+    }
+    for id in measurement.source.inputs.iter().filter(|id| !inputs.contains(id.as_str())) {
+        findings.add(format!("{place}.source.inputs"), format!("the image has no input '{id}'"));
+    }
+    match (&measurement.digests, &measurement.gap) {
+        (Some(digests), None) => {
+            check_digests(digests, banks, &format!("{place}.digests"), findings);
+            check_data(measurement, place, findings);
+        }
+        (None, Some(code)) => {
+            if !GapCode::ALL.iter().any(|known| known.name() == code) {
+                findings.add(format!("{place}.gap"), format!("unknown code '{code}'"));
+            }
+        }
+        _ => findings.add(place, "has to have either digests or a gap"),
+    }
+}
+
+/// Every bank is there, and nothing else, each of its length.
+fn check_digests(digests: &BankDigests, banks: &[HashAlgorithm], place: &str, findings: &mut Findings) {
+    for bank in banks {
+        match digests.get(bank.name()) {
+            None => findings.add(place, format!("has no {bank}")),
+            Some(text) if digest(*bank, text).is_none() => {
+                findings.add(
+                    format!("{place}.{bank}"),
+                    "is not a digest of that length in lower-case hexadecimal",
+                );
+            }
+            Some(_) => {}
+        }
+    }
+    for name in digests.keys().filter(|name| !banks.iter().any(|bank| bank.name() == name.as_str())) {
+        findings.add(format!("{place}.{name}"), "is a bank that the document does not have");
+    }
+}
+
+/// Where the event data is what was hashed, it has to hash to the digest.
+fn check_data(measurement: &MeasurementEntry, place: &str, findings: &mut Findings) {
+    let hashes_data = match measurement.event_type.as_deref().and_then(EventType::from_name) {
+        Some(EventType::SEPARATOR | EventType::EFI_ACTION) => true,
+        None => measurement.event_type.is_none(),
+        Some(_) => false,
+    };
+    let Some(data) = measurement.event_data.as_deref().filter(|_| hashes_data) else { return };
+    let Ok(data) = hex::decode(data) else {
+        return findings.add(format!("{place}.event_data"), "is not hexadecimal");
+    };
+    for (name, text) in measurement.digests.iter().flatten() {
+        let bank = HashAlgorithm::ALL.into_iter().find(|bank| bank.name() == name);
+        if bank.is_some_and(|bank| Digest::of(bank, &data).to_string() != *text) {
+            findings.add(format!("{place}.digests.{name}"), "is not the digest of the event data");
+        }
+    }
+}
+
+fn digest(bank: HashAlgorithm, text: &str) -> Option<Digest> {
+    let lower = text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    Digest::from_bytes(bank, &hex::decode(text).ok().filter(|_| lower)?)
+}
+
+/// The PCR's values are what its measurements extend to, at every stage.
+fn check_pcr(
+    document: &Document,
+    variant: &VariantEntry,
+    pcr: &PcrEntry,
+    banks: &[HashAlgorithm],
+    place: &str,
+    findings: &mut Findings,
+) {
+    let Ok(index) = PcrIndex::try_from(u32::from(pcr.index)) else {
+        return findings.add(format!("{place}.index"), format!("there is no PCR {}", pcr.index));
+    };
+    let mut values: BTreeMap<&str, &BankDigests> = BTreeMap::new();
+    for value in &pcr.values {
+        if values.insert(&value.stage, &value.digests).is_some() {
+            findings.add(format!("{place}.values"), format!("stage '{}' stands here twice", value.stage));
+        }
+        if stage_number(document, &value.stage).is_none() {
+            findings.add(format!("{place}.values"), format!("there is no stage '{}'", value.stage));
+        }
+        check_digests(&value.digests, banks, &format!("{place}.values[{}].digests", value.stage), findings);
+    }
+    for (number, stage) in document.stages.iter().enumerate() {
+        let expected = replay(document, variant, index, number, banks);
+        let found = values.get(stage.id.as_str());
+        let problem = match (expected, found) {
+            (None, None) => continue,
+            (None, Some(_)) => "has a value, but a measurement before it is not known",
+            (Some(_), None) => "has no value, but every measurement up to it is known",
+            (Some(expected), Some(found)) if expected == **found => continue,
+            (Some(_), Some(_)) => "has another value than its measurements extend to",
+        };
+        findings.add(format!("{place}.values[{}]", stage.id), problem);
+    }
+    check_status(document, pcr, place, findings);
+}
+
+/// Extends the register with everything up to a stage; `None` when something is not known.
+fn replay(
+    document: &Document,
+    variant: &VariantEntry,
+    pcr: PcrIndex,
+    until: usize,
+    banks: &[HashAlgorithm],
+) -> Option<BankDigests> {
+    let measurements: Vec<&MeasurementEntry> = variant
+        .measurements
+        .iter()
+        .filter(|measurement| measurement.pcr == pcr.get())
+        .filter(|measurement| stage_number(document, &measurement.stage).is_some_and(|stage| stage <= until))
+        .collect();
+    let value = |bank: &HashAlgorithm| {
+        let value = measurements.iter().try_fold(pcr.start_value(*bank), |value, measurement| {
+            Some(extend(value, digest(*bank, measurement.digests.as_ref()?.get(bank.name())?)?))
+        })?;
+        Some((bank.name().to_owned(), value.to_string()))
+    };
+    banks.iter().map(value).collect()
+}
+
+fn check_status(document: &Document, pcr: &PcrEntry, place: &str, findings: &mut Findings) {
+    let known = pcr.values.len();
+    let expected: &[&str] = match known {
+        0 => &["unknown"],
+        _ if known < document.stages.len() => &["partial"],
+        _ => &["computed", "observed", "assumed-unused"],
+    };
+    if !expected.contains(&pcr.status.as_str()) {
+        let expected = expected.join(", ");
+        findings.add(format!("{place}.status"), format!("is '{}', expected {expected}", pcr.status));
+    }
+    if known < document.stages.len() && pcr.gaps.is_empty() {
+        findings.add(format!("{place}.gaps"), "is empty, but a stage has no value");
+    }
+}
