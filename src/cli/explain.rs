@@ -159,7 +159,9 @@ fn tell_measurement(
             let kind = measurement.event_type.as_deref().unwrap_or("by user space");
             format!("{}  {description}  {}", styled(STRONG, &register), styled(FAINT, printable(kind)))
         }
-        None => format!("{}  {}", styled(STRONG, &register), styled(CAUTION, format!("not known: {description}"))),
+        None => {
+            format!("{}  {}", styled(STRONG, &register), styled(CAUTION, format!("not known: {description}")))
+        }
     };
     let _ = writeln!(text, "\n{number:>4}. {title}");
     let mut line = |label: &str, content: String| {

@@ -6,4 +6,4 @@ mod registers;
 
 pub use blob::{Blob, ReadAt, SourceId};
 pub use output::{OutputError, write_atomically};
-pub use registers::{RegistersError, read_registers};
+pub use registers::{RegistersError, parse_registers, read_registers};

@@ -105,6 +105,8 @@ struct JsonRow {
     given: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     after_the_log: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remark: Option<&'static str>,
 }
 
 pub(super) fn print_comparison(comparison: &Comparison, json: bool) -> anyhow::Result<()> {
@@ -115,7 +117,8 @@ pub(super) fn print_comparison(comparison: &Comparison, json: bool) -> anyhow::R
     let mut text = String::new();
     let mut bank = None;
     for chunk in comparison.rows.chunk_by(|a, b| a.bank == b.bank) {
-        let mut table = Table::new([("", Align::Right), ("", Align::Left), ("", Align::Left), ("", Align::Left)]);
+        let mut table =
+            Table::new([("", Align::Right), ("", Align::Left), ("", Align::Left), ("", Align::Left)]);
         for row in chunk {
             if bank != Some(row.bank) {
                 bank = Some(row.bank);
@@ -140,25 +143,29 @@ fn words(row: &Row) -> (&'static str, anstyle::Style, String) {
     match &row.verdict {
         Verdict::Match => ("equal", GOOD, row.given.to_string()),
         Verdict::NeverExtended => ("never extended", GOOD, String::new()),
-        Verdict::Continued(continuation) => {
-            ("extended after the log", CAUTION, format!("by {}", continuation.events.join(", then ")))
+        Verdict::Continued(Continuation::After(events)) => {
+            ("extended after the log", CAUTION, format!("by {}", events.join(", then ")))
         }
+        Verdict::Continued(Continuation::Otherwise(why)) => ("equal, but", CAUTION, (*why).to_owned()),
         Verdict::BankNotInLog => ("bank not in the log", CAUTION, String::new()),
         Verdict::NotInLog => {
             ("not in the log", BAD, format!("the machine has {}, the log has no event for it", row.given))
         }
-        Verdict::Differs => ("differs", BAD, format!("the log gives {replayed}, the machine has {}", row.given)),
+        Verdict::Differs => {
+            ("differs", BAD, format!("the log gives {replayed}, the machine has {}", row.given))
+        }
     }
 }
 
 fn json_row(row: &Row) -> JsonRow {
-    let (verdict, after_the_log) = match &row.verdict {
-        Verdict::Match => ("equal", Vec::new()),
-        Verdict::NeverExtended => ("never-extended", Vec::new()),
-        Verdict::Continued(continuation) => ("extended-after-log", continuation.events.clone()),
-        Verdict::BankNotInLog => ("bank-not-in-log", Vec::new()),
-        Verdict::NotInLog => ("not-in-log", Vec::new()),
-        Verdict::Differs => ("differs", Vec::new()),
+    let (verdict, after_the_log, remark) = match &row.verdict {
+        Verdict::Match => ("equal", Vec::new(), None),
+        Verdict::NeverExtended => ("never-extended", Vec::new(), None),
+        Verdict::Continued(Continuation::After(events)) => ("extended-after-log", events.clone(), None),
+        Verdict::Continued(Continuation::Otherwise(why)) => ("equal", Vec::new(), Some(*why)),
+        Verdict::BankNotInLog => ("bank-not-in-log", Vec::new(), None),
+        Verdict::NotInLog => ("not-in-log", Vec::new(), None),
+        Verdict::Differs => ("differs", Vec::new(), None),
     };
     JsonRow {
         bank: row.bank.name(),
@@ -167,5 +174,6 @@ fn json_row(row: &Row) -> JsonRow {
         replayed: row.replayed.map(|digest| digest.to_string()),
         given: row.given.to_string(),
         after_the_log,
+        remark,
     }
 }

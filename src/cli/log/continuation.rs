@@ -2,11 +2,14 @@
 
 use crate::tcg::eventlog::{Pcr0Start, RegisterKind};
 use crate::tcg::timeline::BootLog;
-use crate::tcg::{Digest, EventType, PcrIndex, extend};
+use crate::tcg::{Digest, EventType, PcrIndex, cel::Content, extend, ima};
 
-/// Events that explain a value.
-pub(super) struct Continuation {
-    pub(super) events: Vec<String>,
+/// What explains a value that the log alone does not.
+pub(super) enum Continuation {
+    /// These events came after the log ended.
+    After(Vec<String>),
+    /// The log is complete, but the machine did not do what it says.
+    Otherwise(&'static str),
 }
 
 /// Strings of `EV_EFI_ACTION` at the end of boot services: firmware logs them, but kernels that read the log
@@ -40,18 +43,19 @@ pub(super) fn find(
         RegisterKind::Pcr => sequences(register),
     };
     for sequence in sequences {
-        let value = sequence.iter().fold(old, |value, word| {
-            extend(value, Digest::of(value.algorithm(), word.as_bytes()))
-        });
+        let value = sequence
+            .iter()
+            .fold(old, |value, word| extend(value, Digest::of(value.algorithm(), word.as_bytes())));
         if value == given {
             let events = sequence.iter().map(|word| format!("\"{word}\"")).collect();
-            return Some(Continuation { events });
+            return Some(Continuation::After(events));
         }
     }
-    if register.get() == 0 && kind == RegisterKind::Pcr {
-        return other_locality(logs, given);
+    match (kind, register.get()) {
+        (RegisterKind::Pcr, 0) => other_locality(logs, given),
+        (RegisterKind::Pcr, 10) => padded_ima(logs, given),
+        _ => None,
     }
-    None
 }
 
 fn exit_boot_services() -> Vec<Vec<&'static str>> {
@@ -70,11 +74,7 @@ fn sequences(register: PcrIndex) -> Vec<Vec<&'static str>> {
             sequences.extend(separators());
             sequences
         }
-        9 => vec![
-            vec![OS_SEPARATOR],
-            vec![NVPCR_SEPARATOR],
-            vec![OS_SEPARATOR, NVPCR_SEPARATOR],
-        ],
+        9 => vec![vec![OS_SEPARATOR], vec![NVPCR_SEPARATOR], vec![OS_SEPARATOR, NVPCR_SEPARATOR]],
         0..=7 | 12..=14 => separators(),
         11 => phases(),
         _ => Vec::new(),
@@ -100,9 +100,25 @@ fn other_locality(logs: &[BootLog<'_>], given: Digest) -> Option<Continuation> {
             }
         }
         if value == given {
-            let text = format!("nothing: the TPM was started from locality {locality}, which the log does not say");
-            return Some(Continuation { events: vec![text] });
+            return Some(Continuation::Otherwise(match locality {
+                0 => "the TPM was started from locality 0, whatever the log says",
+                3 => "the TPM was started from locality 3, which the log does not say",
+                _ => "the TPM was started from locality 4, which the log does not say",
+            }));
         }
     }
     None
+}
+
+/// A kernel that lacks the bank's hash function extends IMA's SHA-1 digests with zeros behind them.
+fn padded_ima(logs: &[BootLog<'_>], given: Digest) -> Option<Continuation> {
+    let bank = given.algorithm();
+    let mut value = Digest::zero(bank);
+    for record in logs.iter().flat_map(BootLog::iter) {
+        if let Content::ImaTemplate { .. } = record.content {
+            value = extend(value, ima::padded(&record, bank)?);
+        }
+    }
+    let text = "the kernel lacked this hash and extended IMA's SHA-1 digests with zeros behind them";
+    (value == given).then_some(Continuation::Otherwise(text))
 }

@@ -40,7 +40,10 @@ pub(super) fn run(args: &ReplayArgs, folder: &Path) -> anyhow::Result<ExitCode> 
     collect(folder, &mut paths)?;
     paths.sort();
     if paths.is_empty() {
-        return Err(output::hinted(format!("{}: no files in it", folder.display()), "name a folder with logs"));
+        return Err(output::hinted(
+            format!("{}: no files in it", folder.display()),
+            "name a folder with logs",
+        ));
     }
     let bar = bar(paths.len());
     let mut failed = 0_usize;

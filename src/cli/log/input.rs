@@ -89,10 +89,15 @@ impl Logs<'_> {
                 broken = true;
                 let records = log.len();
                 let text = format!("{name}: {error}; the {records} records before it are sound");
-                output::report(&hinted(text, "take the log again, or use --strict to accept sound logs only"));
+                output::report(&hinted(
+                    text,
+                    "take the log again, or use --strict to accept sound logs only",
+                ));
             }
             if let Some((offset, length)) = log.junk() {
-                output::warn(format!("{name}: {length} bytes at {offset:#x}, behind the padding, are no records"));
+                output::warn(format!(
+                    "{name}: {length} bytes at {offset:#x}, behind the padding, are no records"
+                ));
             }
         }
         if broken { ExitCode::from(EXIT_ERROR) } else { code }
@@ -109,10 +114,13 @@ fn unusable(name: &str, log: &BootLog<'_>) -> anyhow::Error {
             format!("{name}: {error}"),
             "expected an event log: TCG (SHA-1, crypto-agile, CCEL), CEL (JSON, CBOR, TLV), IMA, or systemd's tpm2-measure.log",
         ),
-        (Some(error), _) => hinted(format!("{name}: {error}"), "without --strict the records before it are read"),
-        (None, Some((offset, length))) => {
-            hinted(format!("{name}: {length} bytes at {offset:#x} behind the padding"), "without --strict they are ignored")
+        (Some(error), _) => {
+            hinted(format!("{name}: {error}"), "without --strict the records before it are read")
         }
+        (None, Some((offset, length))) => hinted(
+            format!("{name}: {length} bytes at {offset:#x} behind the padding"),
+            "without --strict they are ignored",
+        ),
         (None, None) => anyhow::anyhow!("{name}: no records"),
     }
 }

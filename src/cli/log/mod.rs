@@ -2,8 +2,8 @@
 
 mod against;
 mod check;
-mod convert;
 mod continuation;
+mod convert;
 mod folder;
 mod input;
 mod replay;

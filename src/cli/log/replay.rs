@@ -12,6 +12,7 @@ use super::input::{InputArgs, Logs};
 use crate::cli::output::{self, EXIT_DIFFERS, FAINT, STRONG, print, print_json, styled};
 use crate::cli::table::{Align, Cell, Table};
 use crate::tcg::eventlog::{MeasurementRegister, RegisterKind, Replay};
+use crate::tcg::timeline::LogFormat;
 use crate::tcg::{HashAlgorithm, PcrIndex, PcrValues, timeline};
 
 /// Compute the registers that logs lead to.
@@ -145,8 +146,16 @@ fn say(logs: &Logs<'_>, replay: &Replay) {
     for bank in logs.logs.iter().filter_map(|log| log.as_firmware()).flat_map(|log| log.banks()) {
         let missing = replay.missing(bank);
         if missing > 0 {
-            output::warn(format!("{missing} events have no {bank} digest: that bank's registers are not complete"));
+            output::warn(format!(
+                "{missing} events have no {bank} digest: that bank's registers are not complete"
+            ));
         }
+    }
+    let ima = logs.logs.iter().any(|log| matches!(log.format, LogFormat::ImaBinary | LogFormat::ImaAscii));
+    if ima {
+        output::note(
+            "PCR 10: other banks than sha1 are as Linux 5.8 and later extend them, with that hash built in",
+        );
     }
     if let Some(start) = replay.pcr0_start() {
         output::note(format!("PCR 0 starts with {} in its last byte: {start}", start.last_byte()));

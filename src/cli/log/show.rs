@@ -178,10 +178,7 @@ fn describe(decoded: Decoded<'_>) -> Described {
     (summary, problem, decoded.data.fields())
 }
 
-fn other_content(
-    content: &Content<'_>,
-    digest: Option<crate::tcg::Digest>,
-) -> (Described, Coverage) {
+fn other_content(content: &Content<'_>, digest: Option<crate::tcg::Digest>) -> (Described, Coverage) {
     use crate::tcg::Digest;
     use crate::tcg::event_data::Value;
     let nothing = Coverage { rule: Rule::Nothing, range: 0..0 };
@@ -207,8 +204,10 @@ fn other_content(
             ((summary, None, fields), hashed(systemd.string.as_bytes()))
         }
         Content::ImaTemplate { name, data } => {
-            let (file, hash) = ima::describe(name, data).unwrap_or_else(|| (String::new(), hex::encode(data)));
-            let fields = vec![measured("n-ng", &file), measured("d-ng", &hash), beside("template", name.to_string())];
+            let (file, hash) =
+                ima::describe(name, data).unwrap_or_else(|| (String::new(), hex::encode(data)));
+            let fields =
+                vec![measured("n-ng", &file), measured("d-ng", &hash), beside("template", name.to_string())];
             ((format!("{file} {hash}"), None, fields), hashed(data))
         }
         Content::Management(management) => ((format!("{management:?}"), None, Vec::new()), nothing),

@@ -85,7 +85,9 @@ impl JsonEvent {
     fn new(event: &Shown<'_>) -> Self {
         let record = &event.record.record;
         let digests = record.digests.iter().map(|(algorithm, digest)| {
-            let name = algorithm.known().map_or_else(|| format!("{:#06x}", algorithm.0), |known| known.name().to_owned());
+            let name = algorithm
+                .known()
+                .map_or_else(|| format!("{:#06x}", algorithm.0), |known| known.name().to_owned());
             (name, hex::encode(digest))
         });
         Self {

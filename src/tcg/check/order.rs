@@ -89,12 +89,37 @@ fn wrong_register(event: &FirmwareEvent<'_>) -> Option<Finding> {
 /// The last thing that firmware measures: without it the log, or the boot, ended before.
 fn no_exit(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
     let boots = facts.firmware().any(|event| event.event_type == EventType::EFI_BOOT_SERVICES_APPLICATION);
-    let exits = facts
-        .firmware()
-        .any(|event| event.event_type == EventType::EFI_ACTION && event.data.starts_with(b"Exit Boot Services"));
+    let exits = facts.firmware().any(|event| {
+        event.event_type == EventType::EFI_ACTION && event.data.starts_with(b"Exit Boot Services")
+    });
+    let actions = |text: &[u8]| {
+        facts
+            .firmware()
+            .filter(|event| event.event_type == EventType::EFI_ACTION && event.data.starts_with(text))
+            .count()
+    };
+    let (called, returned) =
+        (actions(b"Exit Boot Services Invocation"), actions(b"Exit Boot Services Returned"));
+    if called > returned {
+        let text = "an invocation of ExitBootServices without its result: the log ends too early".to_owned();
+        let register = Some(pcr(5)).filter(|_| facts.kind == crate::tcg::eventlog::RegisterKind::Pcr);
+        findings.push(Finding {
+            level: Level::Warning,
+            code: "exit-boot-services-cut",
+            event: None,
+            register,
+            text,
+        });
+    }
     if boots && !exits {
         let text = "no event of ExitBootServices: PCR 5 of the machine may be extended further".to_owned();
         let register = None;
-        findings.push(Finding { level: Level::Warning, code: "no-exit-boot-services", event: None, register, text });
+        findings.push(Finding {
+            level: Level::Warning,
+            code: "no-exit-boot-services",
+            event: None,
+            register,
+            text,
+        });
     }
 }

@@ -79,7 +79,9 @@ pub const QUIRKS: &[Quirk] = &[
         explains: "separator-missing",
         text: "Google Compute Engine's firmware of 2018 and 2019 measures a separator in PCR 7 only",
         seen_in: "google/go-attestation, sb_cert_eventlog",
-        applies: |facts, _| facts.kind == RegisterKind::Pcr && has_separator(facts, 7) && !has_separator(facts, 4),
+        applies: |facts, _| {
+            facts.kind == RegisterKind::Pcr && has_separator(facts, 7) && !has_separator(facts, 4)
+        },
     },
     Quirk {
         name: "boot-variables-in-pcr5",
@@ -140,8 +142,7 @@ pub const QUIRKS: &[Quirk] = &[
 
 /// Turns a finding that a quirk explains into a note of its name.
 pub(super) fn explain(finding: &mut Finding, facts: &Facts<'_>) {
-    let quirk =
-        QUIRKS.iter().find(|quirk| quirk.explains == finding.code && (quirk.applies)(facts, finding));
+    let quirk = QUIRKS.iter().find(|quirk| quirk.explains == finding.code && (quirk.applies)(facts, finding));
     if let Some(quirk) = quirk {
         finding.level = Level::Note;
         finding.code = quirk.name;
@@ -162,9 +163,10 @@ fn rule(facts: &Facts<'_>, finding: &Finding) -> Option<Rule> {
 
 fn is_truncated(event: &FirmwareEvent<'_>) -> bool {
     let Some(sha256) = event.record.digests.get(HashAlgorithm::Sha256) else { return false };
-    let cut = event.record.digests.iter().any(|(algorithm, digest)| {
-        algorithm == AlgorithmId::SHA1 && sha256.as_bytes().starts_with(digest)
-    });
+    let cut =
+        event.record.digests.iter().any(|(algorithm, digest)| {
+            algorithm == AlgorithmId::SHA1 && sha256.as_bytes().starts_with(digest)
+        });
     cut && Digest::of(HashAlgorithm::Sha256, event.data) == sha256
 }
 

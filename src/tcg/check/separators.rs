@@ -22,14 +22,17 @@ pub(super) fn check(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
 fn registers(kind: RegisterKind) -> Vec<Register> {
     match kind {
         RegisterKind::Pcr => (0..8).map(pcr).collect(),
-        RegisterKind::Mr => {
-            [1, 2].into_iter().filter_map(|index| MeasurementRegister::try_from(index).ok()).map(Register::Mr).collect()
-        }
+        RegisterKind::Mr => [1, 2]
+            .into_iter()
+            .filter_map(|index| MeasurementRegister::try_from(index).ok())
+            .map(Register::Mr)
+            .collect(),
     }
 }
 
 fn value(event: &FirmwareEvent<'_>, findings: &mut Vec<Finding>) {
-    let EventData::Separator(separator) = decode(event.event_type, event.data, Context::default()).data else {
+    let EventData::Separator(separator) = decode(event.event_type, event.data, Context::default()).data
+    else {
         return;
     };
     match separator {
@@ -48,12 +51,17 @@ fn value(event: &FirmwareEvent<'_>, findings: &mut Vec<Finding>) {
 }
 
 fn count(facts: &Facts<'_>, register: Register, findings: &mut Vec<Finding>) {
-    let mut separators =
-        facts.of_register(register).filter(|event| event.event_type == EventType::SEPARATOR);
+    let mut separators = facts.of_register(register).filter(|event| event.event_type == EventType::SEPARATOR);
     let Some(_) = separators.next() else {
         let text = format!("register {register} has no separator");
         let register = Some(register);
-        findings.push(Finding { level: Level::Warning, code: "separator-missing", event: None, register, text });
+        findings.push(Finding {
+            level: Level::Warning,
+            code: "separator-missing",
+            event: None,
+            register,
+            text,
+        });
         return;
     };
     for event in separators {

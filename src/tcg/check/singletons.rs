@@ -12,7 +12,11 @@ pub(super) fn check(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
     for event in facts.firmware() {
         let Some(name) = singleton(facts, &event) else { continue };
         if !seen.insert(name.clone()) {
-            findings.push(event.finding(Level::Warning, "duplicate", format!("{name} is there a second time")));
+            findings.push(event.finding(
+                Level::Warning,
+                "duplicate",
+                format!("{name} is there a second time"),
+            ));
         }
     }
 }

@@ -28,14 +28,19 @@ pub(super) fn check(log: &BootLog<'_>, facts: &Facts<'_>, findings: &mut Vec<Fin
 }
 
 /// One finding for each bank: such events come in dozens.
-fn missing_digests(log: &BootLog<'_>, facts: &Facts<'_>, banks: &[HashAlgorithm], findings: &mut Vec<Finding>) {
+fn missing_digests(
+    log: &BootLog<'_>,
+    facts: &Facts<'_>,
+    banks: &[HashAlgorithm],
+    findings: &mut Vec<Finding>,
+) {
     if log.as_firmware().is_none() {
         return;
     }
     for bank in banks {
-        let mut lacking = facts
-            .firmware()
-            .filter(|event| event.number > 0 && event.is_extended() && event.record.digests.get(*bank).is_none());
+        let mut lacking = facts.firmware().filter(|event| {
+            event.number > 0 && event.is_extended() && event.record.digests.get(*bank).is_none()
+        });
         let Some(first) = lacking.next() else { continue };
         let more = lacking.count();
         let text = match more {
@@ -59,7 +64,8 @@ fn record(facts: &Facts<'_>, event: &FirmwareEvent<'_>, findings: &mut Vec<Findi
         let level = if txt_type_name(event.event_type).is_some() { Level::Note } else { Level::Warning };
         findings.push(event.finding(level, "type-unknown", text));
     }
-    let extendable = event.record.register.slot().is_some() || matches!(event.record.register, Register::Nv(_));
+    let extendable =
+        event.record.register.slot().is_some() || matches!(event.record.register, Register::Nv(_));
     if event.is_extended() && !extendable {
         let text = format!("register {} can't be extended", event.record.register);
         findings.push(event.finding(Level::Error, "register-unknown", text));
