@@ -6,6 +6,7 @@
 mod explain;
 mod input;
 mod inspect;
+mod log;
 mod output;
 mod predict;
 mod progress;
@@ -31,6 +32,7 @@ enum Command {
     Predict(predict::PredictArgs),
     Explain(explain::ExplainArgs),
     Validate(validate::ValidateArgs),
+    Log(log::LogArgs),
 }
 
 /// Runs the command of the process's arguments and reports errors on standard error.
@@ -60,5 +62,6 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Predict(args) => predict::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Validate(args) => validate::run(&args),
+        Command::Log(args) => log::run(&args),
     }
 }
