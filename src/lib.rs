@@ -3,6 +3,7 @@
 pub mod boot;
 pub mod bytes;
 pub mod cli;
+pub mod disk;
 pub mod hashing;
 pub mod pe;
 pub mod prediction;
