@@ -11,3 +11,4 @@ pub mod reference;
 pub mod source;
 pub mod tcg;
 pub mod uki;
+pub mod walk;

@@ -4,6 +4,7 @@
 //! 2 error. Nothing outside this folder knows of `clap`, `anyhow` or terminals.
 
 mod input;
+mod medium;
 mod output;
 mod predict;
 mod progress;

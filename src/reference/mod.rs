@@ -6,8 +6,10 @@
 
 mod build;
 mod check;
+mod combine;
 mod document;
 
 pub use build::document;
 pub use check::{Finding, ParseDocumentError, check, parse};
+pub use combine::combine;
 pub use document::*;
