@@ -5,6 +5,7 @@ pub mod bytes;
 pub mod cli;
 pub mod disk;
 pub mod hashing;
+pub mod inspect;
 pub mod pe;
 pub mod prediction;
 pub mod reference;

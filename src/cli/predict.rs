@@ -159,6 +159,13 @@ pub(super) struct BootArgs {
     nvpcr: Option<String>,
 }
 
+impl BootArgs {
+    /// Banks asked for; empty when none was named.
+    pub(super) fn banks(&self) -> &[HashAlgorithm] {
+        &self.banks
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum OnOff {
     On,
@@ -204,9 +211,7 @@ pub(super) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
             let tables = all.iter().map(|prediction| render::stages_table(prediction, &pcrs));
             print(&tables.collect::<Vec<_>>().join("\n"))?;
         }
-        None if !args.json
-            && !(args.output.is_some() && !std::io::IsTerminal::is_terminal(&std::io::stdout())) =>
-        {
+        None if !needs_document => {
             let tables = all.iter().map(|prediction| render::table(prediction, args.stage, &pcrs));
             let tables: Vec<String> = [render::walk(&predictions.steps)].into_iter().chain(tables).collect();
             print(&tables.iter().filter(|text| !text.is_empty()).cloned().collect::<Vec<_>>().join("\n"))?;
