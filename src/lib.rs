@@ -1,5 +1,6 @@
 #![doc = include_str!("../docs/library.md")]
 
+pub mod audit;
 pub mod boot;
 pub mod bytes;
 pub mod cli;
@@ -12,4 +13,5 @@ pub mod reference;
 pub mod source;
 pub mod tcg;
 pub mod uki;
+pub mod verity;
 pub mod walk;

@@ -45,11 +45,10 @@ fn all_formats_and_sector_sizes_are_read_as_mtools_wrote_them() {
     if is_skipped() {
         return;
     }
-    let cases: [(u64, &[&str], FatKind); 5] = [
+    let cases: [(u64, &[&str], FatKind); 4] = [
         (2 << 20, &["-F", "12"], FatKind::Fat12),
         (32 << 20, &["-F", "16"], FatKind::Fat16),
         (64 << 20, &["-F", "32", "-s", "1"], FatKind::Fat32),
-        (8 << 20, &["-F", "32", "-s", "1"], FatKind::Fat32),
         (300 << 20, &["-F", "32", "-S", "4096", "-s", "1"], FatKind::Fat32),
     ];
     for (size, options, kind) in cases {

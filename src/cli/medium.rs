@@ -10,9 +10,9 @@ use crate::boot::{BootChain, ExitBootServices};
 use crate::source::Blob;
 use crate::walk::{Medium, MediumError, Walk, WalkError, Wishes, walk};
 
-/// What decides about the boot of a disk, boot partition or folder.
+/// What decides about the walk of a disk, boot partition or folder.
 #[derive(Debug, Args)]
-pub(super) struct MediumArgs {
+pub(super) struct WalkArgs {
     /// File that the firmware starts [default: the removable media path, EFI/BOOT/BOOTX64.EFI and its like]
     #[arg(long, value_name = "PATH", help_heading = "Disk")]
     boot_option: Option<String>,
@@ -22,6 +22,13 @@ pub(super) struct MediumArgs {
     /// Entry of systemd-boot: its id, or a pattern [default: the one that systemd-boot chooses]
     #[arg(long, value_name = "ID", help_heading = "Disk")]
     entry: Option<String>,
+}
+
+/// What decides about the boot of a disk, boot partition or folder.
+#[derive(Debug, Args)]
+pub(super) struct MediumArgs {
+    #[command(flatten)]
+    pub(super) walk: WalkArgs,
     /// Predict every entry of the boot menu, as alternatives of one document
     #[arg(long, conflicts_with_all = ["entry", "profile", "cmdline"], help_heading = "Disk")]
     all_entries: bool,
@@ -50,9 +57,9 @@ impl MediumArgs {
     /// The first option that only means something with a medium.
     pub(super) fn first_given(&self) -> Option<&'static str> {
         let given = [
-            (self.boot_option.is_some(), "--boot-option"),
-            (self.partition.is_some(), "--partition"),
-            (self.entry.is_some(), "--entry"),
+            (self.walk.boot_option.is_some(), "--boot-option"),
+            (self.walk.partition.is_some(), "--partition"),
+            (self.walk.entry.is_some(), "--entry"),
             (self.all_entries, "--all-entries"),
         ];
         given.into_iter().find_map(|(given, name)| given.then_some(name))
@@ -68,7 +75,7 @@ pub(super) enum Subject {
 }
 
 /// Finds out what `path` is, by its content.
-pub(super) fn identify(path: &Path, args: &MediumArgs) -> anyhow::Result<Subject> {
+pub(super) fn identify(path: &Path, args: &WalkArgs) -> anyhow::Result<Subject> {
     let shown = path.display();
     if path.is_dir() {
         let medium = Medium::of_folder(path).map_err(|error| explain(error, path))?;
@@ -119,11 +126,15 @@ pub(super) struct Walked {
     pub(super) boots: Vec<Booted>,
 }
 
+/// Walks the boot, for those who want all of it.
+pub(super) fn walk_of(medium: &Medium, path: &Path, args: &WalkArgs) -> anyhow::Result<Walk> {
+    let wishes = Wishes { boot_option: args.boot_option.clone(), entry: args.entry.clone() };
+    walk(medium, &wishes).map_err(|error| explain_walk(error, path))
+}
+
 /// Walks the boot and takes the entry that is booted, or all of them.
 pub(super) fn walked(medium: &Medium, path: &Path, args: &MediumArgs) -> anyhow::Result<Walked> {
-    let wishes = Wishes { boot_option: args.boot_option.clone(), entry: args.entry.clone() };
-    let Walk { steps, mut warnings, boots, chosen } =
-        walk(medium, &wishes).map_err(|error| explain_walk(error, path))?;
+    let Walk { steps, mut warnings, boots, chosen } = walk_of(medium, path, &args.walk)?;
     let has_menu =
         boots.first().is_some_and(|boot| boot.chain.as_ref().is_ok_and(|chain| chain.loader.is_some()));
     let mut taken = Vec::new();

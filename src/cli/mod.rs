@@ -3,6 +3,7 @@
 //! Data goes to standard output, everything else to standard error. Exit codes: 0 fine, 1 differs or findings,
 //! 2 error. Nothing outside this folder knows of `clap`, `anyhow` or terminals.
 
+mod check;
 mod explain;
 mod input;
 mod inspect;
@@ -30,6 +31,7 @@ pub struct Cli {
 enum Command {
     Inspect(inspect::InspectArgs),
     Predict(predict::PredictArgs),
+    Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
     Validate(validate::ValidateArgs),
 }
@@ -59,6 +61,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Inspect(args) => inspect::run(&args),
         Command::Predict(args) => predict::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Validate(args) => validate::run(&args),
     }

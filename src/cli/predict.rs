@@ -265,7 +265,7 @@ fn requests(
     file_digests: bool,
     predictions: &mut Predictions,
 ) -> anyhow::Result<Vec<Request>> {
-    let medium = match medium::identify(path, &args.medium)? {
+    let medium = match medium::identify(path, &args.medium.walk)? {
         Subject::Program(file) => {
             if let Some(option) = args.medium.first_given() {
                 let hint = "give the disk image or boot partition that it lies on";
