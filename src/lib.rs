@@ -1,8 +1,10 @@
 #![doc = include_str!("../docs/library.md")]
 
+pub mod audit;
 pub mod boot;
 pub mod bytes;
 pub mod cli;
+pub mod disk;
 pub mod hashing;
 pub mod inspect;
 pub mod pe;
@@ -12,3 +14,5 @@ pub mod source;
 pub mod tcg;
 pub mod uefi;
 pub mod uki;
+pub mod verity;
+pub mod walk;

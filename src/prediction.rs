@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::boot::{
-    BootChain, BootError, Content, Declared, InputId, Recording, Scenario, Stage, StubRules, choices, replay,
+    BootChain, BootError, Content, Declared, ExitBootServices, InputId, PartitionTable, Recording, Scenario,
+    Stage, StubRules, choices, replay,
 };
 use crate::hashing::{DigestPlan, Digests, HashError, Segment, StreamId};
 use crate::pe::{PeError, authenticode_segments};
@@ -18,10 +19,15 @@ pub const MAX_ALTERNATIVES: usize = 64;
 pub struct Request {
     /// The files.
     pub chain: BootChain,
-    /// What is known of machine and boot. Its `secure_boot`, `devicetree` and `firmware_image` are taken from below.
+    /// The boot loader's entry that this is, when it is one.
+    pub entry: Option<String>,
+    /// What is known of machine and boot. Its `secure_boot`, `exit_boot_services`, `devicetree` and `firmware_image` are
+    /// taken from below.
     pub scenario: Scenario,
     /// State of Secure Boot; `None` computes both.
     pub secure_boot: Option<bool>,
+    /// How the calls of `ExitBootServices` turn out; `None` computes each outcome where it matters: where PCR 5 is known.
+    pub exit_boot_services: Option<ExitBootServices>,
     /// Which `.dtbauto` the stub takes; unknown computes each, and none.
     pub devicetree: Declared<usize>,
     /// Which `.efifw` the stub takes; unknown computes each, and none.
@@ -39,6 +45,8 @@ pub struct Prediction {
     pub banks: Vec<HashAlgorithm>,
     /// The files.
     pub chain: BootChain,
+    /// The boot loader's entry that this is, when it is one.
+    pub entry: Option<String>,
     /// SHA-256 of each input, in the order of the chain's inputs; empty unless asked for.
     pub file_digests: Vec<DigestSet>,
     /// Image digests (Authenticode) of the inputs that are images.
@@ -201,6 +209,7 @@ pub fn predict(
         image_digests: image_streams.into_iter().map(|(input, stream)| (input, set(stream))).collect(),
         banks: request.banks,
         chain: request.chain,
+        entry: request.entry,
         variants,
     })
 }
@@ -220,26 +229,43 @@ fn name_file(chain: &BootChain, error: HashError) -> PredictError {
 /// The scenarios: every combination of what nobody decided.
 fn alternatives(request: &Request) -> Result<Vec<Scenario>, PredictError> {
     let secure_boot = request.secure_boot.map_or(vec![false, true], |state| vec![state]);
+    let outcomes = exit_outcomes(request);
     let devicetrees = choose(request, ".dtbauto", &request.devicetree)?;
     let firmware = choose(request, ".efifw", &request.firmware_image)?;
     let count = secure_boot.len().saturating_mul(devicetrees.len()).saturating_mul(firmware.len());
+    let count = count.saturating_mul(outcomes.len());
     if count > MAX_ALTERNATIVES {
         return Err(PredictError::TooManyAlternatives(count));
     }
     let mut scenarios = Vec::with_capacity(count);
     for devicetree in devicetrees {
         for firmware_image in &firmware {
-            for state in &secure_boot {
-                scenarios.push(Scenario {
-                    secure_boot: *state,
-                    devicetree,
-                    firmware_image: *firmware_image,
-                    ..request.scenario.clone()
-                });
+            for outcome in &outcomes {
+                for state in &secure_boot {
+                    scenarios.push(Scenario {
+                        secure_boot: *state,
+                        exit_boot_services: *outcome,
+                        devicetree,
+                        firmware_image: *firmware_image,
+                        ..request.scenario.clone()
+                    });
+                }
             }
         }
     }
     Ok(scenarios)
+}
+
+/// How the calls of `ExitBootServices` may turn out. It only shows in PCR 5, which is known with the disk alone.
+fn exit_outcomes(request: &Request) -> Vec<ExitBootServices> {
+    let table = request.chain.medium.as_ref().map(|medium| &medium.partition_table);
+    match (request.exit_boot_services, table) {
+        (Some(outcome), _) => vec![outcome],
+        (None, Some(PartitionTable::Measured { .. })) => {
+            vec![ExitBootServices::Success, ExitBootServices::FailureThenSuccess]
+        }
+        (None, _) => vec![ExitBootServices::Success],
+    }
 }
 
 /// What the stub may choose among sections of one name: none, or one of them.
@@ -271,7 +297,8 @@ fn merge_secure_boot(
     let mut merged: Vec<(Recording, Scenario, Option<bool>)> = Vec::new();
     for (recording, scenario) in recorded {
         let twin = merged.iter_mut().find(|(other, of, _)| {
-            (of.devicetree, of.firmware_image) == (scenario.devicetree, scenario.firmware_image)
+            (of.devicetree, of.firmware_image, of.exit_boot_services)
+                == (scenario.devicetree, scenario.firmware_image, scenario.exit_boot_services)
                 && measures_the_same(other, &recording)
         });
         match twin {
@@ -303,7 +330,7 @@ fn measures_the_same(one: &Recording, other: &Recording) -> bool {
 /// Streams of the inputs that are images, where the firmware would hash them.
 fn plan_images(chain: &BootChain, plan: &mut DigestPlan) -> Vec<(InputId, StreamId)> {
     let addons = chain.addons.iter().map(|(_, addon)| addon);
-    let images = chain.loader.iter().chain([&chain.uki]).chain(addons);
+    let images = chain.loader.iter().chain(&chain.drivers).chain([&chain.uki]).chain(addons);
     images
         .filter_map(|named| Some((named.input, authenticode_segments(&named.image).ok()?)))
         .map(|(input, segments)| (input, plan.add(segments)))

@@ -13,6 +13,7 @@
 mod chain;
 mod cpio;
 mod firmware;
+mod grub;
 mod linux;
 mod measurement;
 mod platform;
@@ -24,15 +25,19 @@ mod stage;
 mod systemd_boot;
 mod systemd_stub;
 mod text;
+mod type1;
 mod userspace;
 
-pub use chain::{BootChain, CompanionFile, Input, InputId, InputRole, NamedImage, Scope};
+pub use chain::{
+    BootChain, BootMedium, CompanionFile, EntryFile, Input, InputId, InputRole, NamedImage, PartitionTable,
+    Payload, Scope,
+};
 pub use linux::KernelRules;
 pub use measurement::{Assumption, Content, Gap, GapCode, Measurement, Rule, Source};
 pub use platform::Platform;
 pub use recorder::Recording;
 pub use replay::{BootError, replay};
-pub use scenario::{BootSecret, Declared, Scenario};
+pub use scenario::{BootSecret, Declared, ExitBootServices, Scenario};
 pub use smbios::Smbios;
 pub use stage::Stage;
 pub use systemd_boot::LoaderRules;

@@ -18,6 +18,27 @@ pub enum Declared<T> {
 /// The 32 bytes that systemd-stub from 261 on puts into the initrd as `/.extra/boot-secret`.
 pub type BootSecret = Declared<[u8; 32]>;
 
+/// How the kernel's calls of `ExitBootServices` turn out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum ExitBootServices {
+    /// The first call succeeds.
+    #[default]
+    Success,
+    /// The first call fails, as the memory map has changed; the second one succeeds. OVMF 2026.08 does so at every boot.
+    FailureThenSuccess,
+}
+
+impl ExitBootServices {
+    /// The word on the command line and in documents.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::FailureThenSuccess => "failure-then-success",
+        }
+    }
+}
+
 /// One way to boot an image. Where an image can boot in several ways that nobody decided between, there is one
 /// scenario for each.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +47,8 @@ pub struct Scenario {
     pub platform: Platform,
     /// The EFI variable `SecureBoot` is 1.
     pub secure_boot: bool,
+    /// How the kernel's calls of `ExitBootServices` turn out.
+    pub exit_boot_services: ExitBootServices,
     /// The machine is a confidential VM (SEV, TDX) and the stub sees that.
     pub confidential_vm: bool,
     /// LoadOptions typed or configured by somebody, as UTF-16 units without the terminator.

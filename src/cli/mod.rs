@@ -3,10 +3,12 @@
 //! Data goes to standard output, everything else to standard error. Exit codes: 0 fine, 1 differs or findings,
 //! 2 error. Nothing outside this folder knows of `clap`, `anyhow` or terminals.
 
+mod check;
 mod explain;
 mod input;
 mod inspect;
 mod log;
+mod medium;
 mod output;
 mod predict;
 mod progress;
@@ -30,6 +32,7 @@ pub struct Cli {
 enum Command {
     Inspect(inspect::InspectArgs),
     Predict(predict::PredictArgs),
+    Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
     Validate(validate::ValidateArgs),
     Log(log::LogArgs),
@@ -60,6 +63,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Inspect(args) => inspect::run(&args),
         Command::Predict(args) => predict::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Log(args) => log::run(&args),
