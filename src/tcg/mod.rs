@@ -10,6 +10,7 @@
 mod algorithm;
 mod digest;
 mod event_type;
+pub mod eventlog;
 mod pcr;
 pub mod tcg2_writer;
 
