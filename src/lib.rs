@@ -3,6 +3,7 @@
 pub mod bytes;
 pub mod cli;
 pub mod hashing;
+pub mod inspect;
 pub mod pe;
 pub mod source;
 pub mod tcg;

@@ -4,6 +4,7 @@
 //! 2 error. Nothing outside this folder knows of `clap`, `anyhow` or terminals.
 
 mod input;
+mod inspect;
 mod output;
 mod table;
 
@@ -20,7 +21,9 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Inspect(inspect::InspectArgs),
+}
 
 /// Runs the command of the process's arguments and reports errors on standard error.
 #[must_use]
@@ -44,5 +47,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    match cli.command {}
+    match cli.command {
+        Command::Inspect(args) => inspect::run(&args),
+    }
 }

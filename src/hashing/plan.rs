@@ -71,7 +71,7 @@ pub struct StreamId(usize);
 pub struct Digests(Vec<DigestSet>);
 
 impl Digests {
-    /// The digests of one stream, in every bank of the plan.
+    /// The digests of one stream, in every bank of the plan or in those that the stream is wanted in.
     #[must_use]
     pub fn get(&self, stream: StreamId) -> Option<&DigestSet> {
         self.0.get(stream.0)
@@ -103,7 +103,9 @@ pub enum HashError {
 #[derive(Debug, Default)]
 pub struct DigestPlan {
     streams: Vec<Vec<Segment>>,
-    known: BTreeMap<Vec<SegmentKey>, StreamId>,
+    /// Per stream the banks that it is wanted in, when these are not those of the plan.
+    banks: Vec<Option<Vec<HashAlgorithm>>>,
+    known: BTreeMap<(Vec<SegmentKey>, Option<Vec<HashAlgorithm>>), StreamId>,
 }
 
 impl DigestPlan {
@@ -115,12 +117,31 @@ impl DigestPlan {
 
     /// Adds a stream, or finds the equal one that is there already.
     pub fn add(&mut self, segments: impl IntoIterator<Item = Segment>) -> StreamId {
+        self.insert(segments, None)
+    }
+
+    /// Adds a stream that is wanted in `banks` only, whatever the plan computes otherwise: a file's SHA-256 beside
+    /// image digests in four banks.
+    pub fn add_in(
+        &mut self,
+        segments: impl IntoIterator<Item = Segment>,
+        banks: &[HashAlgorithm],
+    ) -> StreamId {
+        self.insert(segments, Some(banks.to_vec()))
+    }
+
+    fn insert(
+        &mut self,
+        segments: impl IntoIterator<Item = Segment>,
+        banks: Option<Vec<HashAlgorithm>>,
+    ) -> StreamId {
         let segments: Vec<Segment> = join(segments.into_iter().filter(|segment| !segment.is_empty()));
         let key: Vec<SegmentKey> = segments.iter().map(Segment::key).collect();
         let next = StreamId(self.streams.len());
-        let id = *self.known.entry(key).or_insert(next);
+        let id = *self.known.entry((key, banks.clone())).or_insert(next);
         if id == next {
             self.streams.push(segments);
+            self.banks.push(banks);
         }
         id
     }
@@ -168,6 +189,7 @@ impl DigestPlan {
             .map(|(index, key)| {
                 let prefixes = keys.iter().enumerate().filter(|(other, prefix)| {
                     *other != index
+                        && self.banks.get(*other) == self.banks.get(index)
                         && !prefix.is_empty()
                         && prefix.len() < key.len()
                         && key.starts_with(prefix)
@@ -206,12 +228,14 @@ struct Computation<'a> {
 impl<'a> Computation<'a> {
     fn new(plan: &'a DigestPlan, banks: &[HashAlgorithm]) -> Self {
         let parents = plan.parents();
-        let streams = plan.streams.iter().zip(parents).map(|(segments, parent)| Progress {
-            segments,
-            next: 0,
-            parent,
-            states: banks.iter().map(|bank| Hasher::new(*bank)).collect(),
-        });
+        let wanted = plan.banks.iter().map(|own| own.as_deref().unwrap_or(banks));
+        let streams =
+            plan.streams.iter().zip(wanted).zip(parents).map(|((segments, banks), parent)| Progress {
+                segments,
+                next: 0,
+                parent,
+                states: banks.iter().map(|bank| Hasher::new(*bank)).collect(),
+            });
         Self { streams: streams.collect() }
     }
 
