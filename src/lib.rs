@@ -4,6 +4,7 @@ pub mod boot;
 pub mod bytes;
 pub mod cli;
 pub mod hashing;
+pub mod inspect;
 pub mod pe;
 pub mod prediction;
 pub mod reference;

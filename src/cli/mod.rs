@@ -4,6 +4,7 @@
 //! 2 error. Nothing outside this folder knows of `clap`, `anyhow` or terminals.
 
 mod input;
+mod inspect;
 mod output;
 mod predict;
 mod progress;
@@ -25,6 +26,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Predict(predict::PredictArgs),
+    Inspect(inspect::InspectArgs),
 }
 
 /// Runs the command of the process's arguments and reports errors on standard error.
@@ -51,5 +53,6 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Predict(args) => predict::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
     }
 }

@@ -71,7 +71,7 @@ pub struct StreamId(usize);
 pub struct Digests(Vec<DigestSet>);
 
 impl Digests {
-    /// The digests of one stream, in every bank of the plan.
+    /// The digests of one stream, in every bank of the plan or in those that the stream is wanted in.
     #[must_use]
     pub fn get(&self, stream: StreamId) -> Option<&DigestSet> {
         self.0.get(stream.0)
@@ -102,15 +102,10 @@ pub enum HashError {
 /// Streams to be hashed; see the [module](super).
 #[derive(Debug, Default)]
 pub struct DigestPlan {
-    streams: Vec<Stream>,
-    known: BTreeMap<(Option<HashAlgorithm>, Vec<SegmentKey>), StreamId>,
-}
-
-/// What is hashed, and into which bank if not into all.
-#[derive(Debug)]
-struct Stream {
-    segments: Vec<Segment>,
-    only: Option<HashAlgorithm>,
+    streams: Vec<Vec<Segment>>,
+    /// Per stream the banks that it is wanted in, when these are not those of the plan.
+    banks: Vec<Option<Vec<HashAlgorithm>>>,
+    known: BTreeMap<(Vec<SegmentKey>, Option<Vec<HashAlgorithm>>), StreamId>,
 }
 
 impl DigestPlan {
@@ -122,29 +117,31 @@ impl DigestPlan {
 
     /// Adds a stream, or finds the equal one that is there already.
     pub fn add(&mut self, segments: impl IntoIterator<Item = Segment>) -> StreamId {
-        self.insert(None, segments)
+        self.insert(segments, None)
     }
 
-    /// Adds a stream that is hashed with one algorithm, whatever the banks.
-    pub fn add_single(
+    /// Adds a stream that is wanted in `banks` only, whatever the plan computes otherwise: a file's SHA-256 beside
+    /// image digests in four banks.
+    pub fn add_in(
         &mut self,
-        algorithm: HashAlgorithm,
         segments: impl IntoIterator<Item = Segment>,
+        banks: &[HashAlgorithm],
     ) -> StreamId {
-        self.insert(Some(algorithm), segments)
+        self.insert(segments, Some(banks.to_vec()))
     }
 
     fn insert(
         &mut self,
-        only: Option<HashAlgorithm>,
         segments: impl IntoIterator<Item = Segment>,
+        banks: Option<Vec<HashAlgorithm>>,
     ) -> StreamId {
         let segments: Vec<Segment> = join(segments.into_iter().filter(|segment| !segment.is_empty()));
         let key: Vec<SegmentKey> = segments.iter().map(Segment::key).collect();
         let next = StreamId(self.streams.len());
-        let id = *self.known.entry((only, key)).or_insert(next);
+        let id = *self.known.entry((key, banks.clone())).or_insert(next);
         if id == next {
-            self.streams.push(Stream { segments, only });
+            self.streams.push(segments);
+            self.banks.push(banks);
         }
         id
     }
@@ -153,7 +150,7 @@ impl DigestPlan {
     #[must_use]
     pub fn bytes_to_read(&self) -> u64 {
         let mut ranges: BTreeMap<SourceId, Vec<(u64, u64)>> = BTreeMap::new();
-        for segment in self.streams.iter().flat_map(|stream| &stream.segments) {
+        for segment in self.streams.iter().flatten() {
             if let Segment::Range(blob) = segment {
                 ranges.entry(blob.source_id()).or_default().push((blob.offset(), blob.offset() + blob.len()));
             }
@@ -171,7 +168,7 @@ impl DigestPlan {
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Digests, HashError> {
         for stream in &self.streams {
-            let count = stream.segments.iter().map(|segment| match segment {
+            let count = stream.iter().map(|segment| match segment {
                 Segment::Zeros(count) => *count,
                 _ => 0,
             });
@@ -185,22 +182,25 @@ impl DigestPlan {
 
     /// For each stream the longest other one that it begins with, whole.
     fn parents(&self) -> Vec<Option<usize>> {
-        type Key = (Option<HashAlgorithm>, Vec<SegmentKey>);
-        let key = |stream: &Stream| (stream.only, stream.segments.iter().map(Segment::key).collect());
-        let keys: Vec<Key> = self.streams.iter().map(key).collect();
-        let begins_with = |(only, key): &Key, (other, prefix): &Key| {
-            only == other && !prefix.is_empty() && prefix.len() < key.len() && key.starts_with(prefix)
-        };
+        let keys: Vec<Vec<SegmentKey>> =
+            self.streams.iter().map(|stream| stream.iter().map(Segment::key).collect()).collect();
         keys.iter()
-            .map(|key| {
-                let prefixes = keys.iter().enumerate().filter(|(_, prefix)| begins_with(key, prefix));
-                prefixes.max_by_key(|(_, (_, prefix))| prefix.len()).map(|(other, _)| other)
+            .enumerate()
+            .map(|(index, key)| {
+                let prefixes = keys.iter().enumerate().filter(|(other, prefix)| {
+                    *other != index
+                        && self.banks.get(*other) == self.banks.get(index)
+                        && !prefix.is_empty()
+                        && prefix.len() < key.len()
+                        && key.starts_with(prefix)
+                });
+                prefixes.max_by_key(|(_, prefix)| prefix.len()).map(|(other, _)| other)
             })
             .collect()
     }
 }
 
-/// Neighbouring zeros become one, so that streams are equal whenever they are made of the same parts.
+/// Adjoining ranges of one source become one, so that streams are equal whenever their bytes are.
 fn join(segments: impl Iterator<Item = Segment>) -> Vec<Segment> {
     let mut joined: Vec<Segment> = Vec::new();
     for segment in segments {
@@ -228,15 +228,14 @@ struct Computation<'a> {
 impl<'a> Computation<'a> {
     fn new(plan: &'a DigestPlan, banks: &[HashAlgorithm]) -> Self {
         let parents = plan.parents();
-        let streams = plan.streams.iter().zip(parents).map(|(stream, parent)| Progress {
-            segments: &stream.segments,
-            next: 0,
-            parent,
-            states: match stream.only {
-                Some(algorithm) => vec![Hasher::new(algorithm)],
-                None => banks.iter().map(|bank| Hasher::new(*bank)).collect(),
-            },
-        });
+        let wanted = plan.banks.iter().map(|own| own.as_deref().unwrap_or(banks));
+        let streams =
+            plan.streams.iter().zip(wanted).zip(parents).map(|((segments, banks), parent)| Progress {
+                segments,
+                next: 0,
+                parent,
+                states: banks.iter().map(|bank| Hasher::new(*bank)).collect(),
+            });
         Self { streams: streams.collect() }
     }
 
