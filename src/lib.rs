@@ -10,4 +10,5 @@ pub mod prediction;
 pub mod reference;
 pub mod source;
 pub mod tcg;
+pub mod uefi;
 pub mod uki;
