@@ -8,6 +8,7 @@ pub mod inspect;
 pub mod pe;
 pub mod prediction;
 pub mod reference;
+pub mod secure_boot;
 pub mod source;
 pub mod tcg;
 pub mod uefi;

@@ -1,14 +1,19 @@
 //! From a boot to PCR values: every way in which the image can boot, replayed, hashed in one pass, and extended.
 
+mod secure_boot;
+
 use std::collections::BTreeMap;
 
 use crate::boot::{
-    BootChain, BootError, Content, Declared, InputId, Recording, Scenario, Stage, StubRules, choices, replay,
+    BootChain, BootError, Content, Declared, FirmwareImage, InputId, NamedImage, Recording, Scenario,
+    SecureBootPolicy, Source, Stage, StubRules, choices, replay,
 };
 use crate::hashing::{DigestPlan, Digests, HashError, Segment, StreamId};
 use crate::pe::{PeError, authenticode_segments};
 use crate::tcg::{DigestSet, HashAlgorithm, PcrIndex, extend};
 use crate::uki::LoaderInfo;
+
+pub use secure_boot::SecureBootContradiction;
 
 /// Most ways to boot that one prediction follows.
 pub const MAX_ALTERNATIVES: usize = 64;
@@ -22,6 +27,10 @@ pub struct Request {
     pub scenario: Scenario,
     /// State of Secure Boot; `None` computes both.
     pub secure_boot: Option<bool>,
+    /// The machine's Secure Boot variables; `None` when nothing is known of them. Verdicts are made here.
+    pub variables: Option<SecureBootPolicy>,
+    /// The machine's firmware.
+    pub firmware: Option<FirmwareImage>,
     /// Which `.dtbauto` the stub takes; unknown computes each, and none.
     pub devicetree: Declared<usize>,
     /// Which `.efifw` the stub takes; unknown computes each, and none.
@@ -119,11 +128,11 @@ impl PcrPrediction {
         if self.values.len() < Stage::ALL.len() {
             return Status::Partial;
         }
-        let mut statuses = self.values.values().map(|value| value.status);
-        if statuses.all(|status| status == Status::AssumedUnused) {
-            Status::AssumedUnused
-        } else {
-            Status::Computed
+        let has = |wanted: Status| self.values.values().any(|value| value.status == wanted);
+        match (has(Status::Observed), has(Status::Computed)) {
+            (true, _) => Status::Observed,
+            (false, true) => Status::Computed,
+            (false, false) => Status::AssumedUnused,
         }
     }
 }
@@ -135,6 +144,9 @@ pub enum PredictError {
     /// The boot would fail.
     #[error(transparent)]
     Boot(#[from] BootError),
+    /// What is said about Secure Boot does not fit together.
+    #[error(transparent)]
+    SecureBoot(#[from] SecureBootContradiction),
     /// Files could not be hashed.
     #[error(transparent)]
     Hash(#[from] HashError),
@@ -162,13 +174,16 @@ pub enum PredictError {
 /// # Errors
 /// [`PredictError`].
 pub fn predict(
-    request: Request,
+    mut request: Request,
     total: &dyn Fn(u64),
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Prediction, PredictError> {
+    request.secure_boot = secure_boot::state(&request)?;
+    let policy = secure_boot::policy(&request, request.secure_boot)?;
+    let scenarios = secure_boot::with_support(&request, policy.as_ref(), alternatives(&request)?);
     let mut plan = DigestPlan::new();
     let mut recorded = Vec::new();
-    for scenario in alternatives(&request)? {
+    for scenario in scenarios {
         recorded.push((replay(&request.chain, &scenario, &mut plan)?, scenario));
     }
     let recorded = merge_secure_boot(recorded, request.secure_boot);
@@ -284,12 +299,16 @@ fn measures_the_same(one: &Recording, other: &Recording) -> bool {
 
 /// Streams of the inputs that are images, where the firmware would hash them.
 fn plan_images(chain: &BootChain, plan: &mut DigestPlan) -> Vec<(InputId, StreamId)> {
-    let addons = chain.addons.iter().map(|(_, addon)| addon);
-    let images = chain.loader.iter().chain([&chain.uki]).chain(addons);
-    images
+    images(chain)
         .filter_map(|named| Some((named.input, authenticode_segments(&named.image).ok()?)))
         .map(|(input, segments)| (input, plan.add(segments)))
         .collect()
+}
+
+/// The images that the firmware loads.
+fn images(chain: &BootChain) -> impl Iterator<Item = &NamedImage> {
+    let addons = chain.addons.iter().map(|(_, addon)| addon);
+    chain.loader.iter().chain([&chain.uki]).chain(addons)
 }
 
 fn evaluate(
@@ -327,17 +346,20 @@ fn evaluate_pcr(
         ..PcrPrediction::default()
     };
     for stage in Stage::ALL {
-        let until: Vec<Option<&DigestSet>> = events()
-            .filter(|(measurement, _)| measurement.stage <= stage)
-            .map(|(_, digests)| digests.as_ref())
-            .collect();
+        let counted = || events().filter(|(measurement, _)| measurement.stage <= stage);
+        let until: Vec<Option<&DigestSet>> = counted().map(|(_, digests)| digests.as_ref()).collect();
         let value = |bank: &HashAlgorithm| {
             until.iter().try_fold(pcr.start_value(*bank), |value, digests| {
                 Some(extend(value, (*digests)?.get(*bank)?))
             })
         };
         let Some(values) = banks.iter().map(value).collect::<Option<Vec<_>>>() else { break };
-        let status = if until.is_empty() { Status::AssumedUnused } else { Status::Computed };
+        let observed = counted().any(|(measurement, _)| matches!(measurement.source, Source::Observed(_)));
+        let status = match (until.is_empty(), observed) {
+            (true, _) => Status::AssumedUnused,
+            (false, true) => Status::Observed,
+            (false, false) => Status::Computed,
+        };
         prediction.values.insert(stage, StageValue { digests: values.into_iter().collect(), status });
     }
     prediction

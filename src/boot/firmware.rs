@@ -3,7 +3,7 @@
 use super::measurement::{GapCode, Rule, Source};
 use super::recorder::{Event, Recorder};
 use super::replay::BootError;
-use super::{BootChain, NamedImage};
+use super::{BootChain, NamedImage, Scenario, secure_boot};
 use crate::hashing::Segment;
 use crate::pe::{Subsystem, authenticode_segments, authenticode_segments_padded};
 use crate::tcg::{EventType, PcrIndex};
@@ -13,12 +13,6 @@ const FIRMWARE: Rule = Rule {
     id: "firmware",
     statement: "the firmware measures its own code, drivers, tables and boot variables",
     source: "PFP section 3.3.4, PCR 0 to 3 and 6",
-};
-const SECURE_BOOT_POLICY: Rule = Rule {
-    id: "secure-boot-policy",
-    statement: "the firmware measures the variables SecureBoot, PK, KEK, db and dbx, a separator, and the authority \
-                that let each image start",
-    source: "PFP section 3.3.4.8; EDK2 MeasureAllSecureVariables, SecureBootHook",
 };
 const CALLING: Rule = Rule {
     id: "calling-efi-application",
@@ -48,7 +42,7 @@ const EXIT_BOOT_SERVICES: Rule = Rule {
 };
 
 /// Power-on up to the first boot option.
-pub(super) fn power_on(recorder: &mut Recorder<'_>) {
+pub(super) fn power_on(scenario: &Scenario, recorder: &mut Recorder<'_>) {
     for pcr in [0, 1, 2, 3, 6] {
         recorder.gap(
             PcrIndex::new(pcr),
@@ -58,24 +52,10 @@ pub(super) fn power_on(recorder: &mut Recorder<'_>) {
             "an event log or firmware file of the machine it will run on",
         );
     }
-    recorder.gap(
-        PcrIndex::new(7),
-        GapCode::SecureBootVariables,
-        &SECURE_BOOT_POLICY,
-        "PCR 7 depends on the Secure Boot variables PK, KEK, db and dbx of the machine",
-        "the Secure Boot variables of the machine it will run on",
-    );
+    secure_boot::measure_variables(scenario, recorder);
     action(recorder, 4, "Calling EFI Application from Boot Option", &CALLING);
     for pcr in 0..=6 {
-        let event = Event {
-            pcr: PcrIndex::new(pcr),
-            event_type: Some(EventType::SEPARATOR),
-            data: Some(vec![0; 4]),
-            description: "separator".to_owned(),
-            source: Source::Constant,
-            rule: &SEPARATOR,
-        };
-        recorder.measure(event, [Segment::bytes([0; 4])]);
+        separator(recorder, pcr, &SEPARATOR);
     }
     recorder.gap(
         PcrIndex::new(5),
@@ -86,7 +66,20 @@ pub(super) fn power_on(recorder: &mut Recorder<'_>) {
     );
 }
 
-/// `LoadImage` of a file: the firmware measures it by its subsystem.
+/// The line that ends the firmware's own measurements.
+pub(super) fn separator(recorder: &mut Recorder<'_>, pcr: u8, rule: &'static Rule) {
+    let event = Event {
+        pcr: PcrIndex::new(pcr),
+        event_type: Some(EventType::SEPARATOR),
+        data: Some(vec![0; 4]),
+        description: "separator".to_owned(),
+        source: Source::Constant,
+        rule,
+    };
+    recorder.measure(event, [Segment::bytes([0; 4])]);
+}
+
+/// `LoadImage` of a file: the firmware checks its signature under Secure Boot, and measures it by its subsystem.
 pub(super) fn load_image(
     image: &NamedImage,
     rule: Option<&'static Rule>,
@@ -95,6 +88,7 @@ pub(super) fn load_image(
 ) -> Result<(), BootError> {
     let segments =
         authenticode_segments(&image.image).map_err(|error| BootError::image(&image.name, error))?;
+    secure_boot::verify(image, recorder)?;
     let Some((pcr, event_type)) = image_event(image.image.subsystem) else { return Ok(()) };
     let event = Event {
         pcr,

@@ -77,6 +77,8 @@ pub enum Source {
     },
     /// Made at boot from these inputs, in this order: an archive, a combined initrd, a command line.
     Derived(Vec<InputId>),
+    /// Kept from recorded boots: their logs or the profile made of them.
+    Observed(Vec<InputId>),
     /// Given on the command line: the option's name.
     Option(&'static str),
     /// Nothing that we were given.

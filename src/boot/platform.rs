@@ -12,6 +12,8 @@ pub struct Platform {
     pub description: &'static str,
     /// Where the facts come from.
     pub evidence: &'static str,
+    /// Its firmware has Secure Boot, on or off; `None` where builds differ.
+    pub secure_boot: Option<bool>,
 }
 
 /// QEMU with EDK2's OVMF.
@@ -19,6 +21,7 @@ const OVMF: Platform = Platform {
     id: "ovmf",
     description: "EDK2 OVMF as QEMU runs it",
     evidence: "observed with OVMF 2022.11, 2025.02 and 2026.08 of Debian; EDK2 Tcg2Dxe",
+    secure_boot: None,
 };
 
 impl Platform {

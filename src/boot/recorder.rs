@@ -1,6 +1,7 @@
 //! The recorder: the only way to make a measurement.
 
 use super::measurement::{Assumption, Content, Gap, GapCode, Measurement, Rule, Source};
+use super::secure_boot::ImageVerification;
 use super::stage::Stage;
 use crate::hashing::{DigestPlan, Segment};
 use crate::tcg::{EventType, PcrIndex};
@@ -24,6 +25,8 @@ pub(super) struct Recorder<'a> {
     plan: &'a mut DigestPlan,
     recording: Recording,
     stage: Stage,
+    /// The firmware's checks of images: state that lives as long as the boot.
+    pub(super) verification: ImageVerification,
 }
 
 /// A measurement to be made: everything but its content.
@@ -38,7 +41,12 @@ pub(super) struct Event {
 
 impl<'a> Recorder<'a> {
     pub(super) fn new(plan: &'a mut DigestPlan) -> Self {
-        Self { plan, recording: Recording::default(), stage: Stage::ExitBootServices }
+        Self {
+            plan,
+            recording: Recording::default(),
+            stage: Stage::ExitBootServices,
+            verification: ImageVerification::default(),
+        }
     }
 
     pub(super) fn finish(self) -> Recording {

@@ -5,6 +5,7 @@ use super::recorder::{Recorder, Recording};
 use super::{BootChain, Scenario, firmware, linux, systemd_boot, systemd_stub, userspace};
 use crate::hashing::DigestPlan;
 use crate::pe::{AuthenticodeError, PeError};
+use crate::secure_boot::Refusal;
 use crate::uki::ProfileError;
 
 /// A boot that would fail, or images that no firmware would load.
@@ -28,6 +29,14 @@ pub enum BootError {
         /// What is wrong.
         #[source]
         error: ProfileError,
+    },
+    /// An image that the firmware does not start under Secure Boot.
+    #[error("{name}: Secure Boot refuses it: {refusal}")]
+    Refused {
+        /// The file's name.
+        name: String,
+        /// Why.
+        refusal: Refusal,
     },
     /// A companion file that fits into no archive.
     #[error(transparent)]
@@ -54,7 +63,7 @@ impl BootError {
 pub fn replay(chain: &BootChain, scenario: &Scenario, plan: &mut DigestPlan) -> Result<Recording, BootError> {
     let mut recorder = Recorder::new(plan);
     let recorder_ref = &mut recorder;
-    firmware::power_on(recorder_ref); // 0 to 7
+    firmware::power_on(scenario, recorder_ref); // 0 to 7
     let started = match &chain.loader {
         Some(loader) => {
             firmware::load_image(loader, None, "boot loader", recorder_ref)?; // 4

@@ -1,6 +1,8 @@
 //! What is known of the machine and of the way in which it boots, beside the files.
 
-use super::{Platform, Smbios};
+use std::sync::Arc;
+
+use super::{Platform, SecureBootPolicy, SecureBootSupport, Smbios};
 use crate::uki::{KernelVersion, SystemdVersion};
 
 /// A fact that the machine settles: declared by the user, or not.
@@ -26,6 +28,10 @@ pub struct Scenario {
     pub platform: Platform,
     /// The EFI variable `SecureBoot` is 1.
     pub secure_boot: bool,
+    /// The firmware has Secure Boot, whether on or off.
+    pub secure_boot_support: SecureBootSupport,
+    /// The machine's Secure Boot variables; `None` when nothing is known of them.
+    pub secure_boot_policy: Option<Arc<SecureBootPolicy>>,
     /// The machine is a confidential VM (SEV, TDX) and the stub sees that.
     pub confidential_vm: bool,
     /// LoadOptions typed or configured by somebody, as UTF-16 units without the terminator.

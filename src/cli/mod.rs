@@ -9,6 +9,7 @@ mod output;
 mod predict;
 mod progress;
 mod render;
+mod secure_boot;
 mod table;
 
 use std::process::ExitCode;

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use super::input::{display_name, open};
 use super::output::{hinted, print, print_json, warn, write_to};
 use super::render;
+use super::secure_boot::SecureBootArgs;
 use crate::boot::{
     BootChain, CompanionFile, Declared, Input, InputId, InputRole, NamedImage, Platform, Scenario, Scope,
     Smbios, Stage, utf16_units,
@@ -107,6 +108,8 @@ pub(super) struct BootArgs {
     /// State of Secure Boot; not given, both are computed where it matters
     #[arg(long, value_enum, help_heading = "Boot")]
     secure_boot: Option<OnOff>,
+    #[command(flatten)]
+    keys: SecureBootArgs,
     /// The machine is a confidential VM (SEV, TDX)
     #[arg(long, help_heading = "Machine")]
     confidential_vm: bool,
@@ -231,6 +234,14 @@ fn explain_error(error: PredictError, uki: &Path) -> anyhow::Error {
         PredictError::Boot(error @ crate::boot::BootError::Profile { .. }) => {
             hinted(error.to_string(), format!("premeasure inspect {} lists the profiles", uki.display()))
         }
+        PredictError::Boot(error @ crate::boot::BootError::Refused { .. }) => hinted(
+            error.to_string(),
+            "sign it with a key whose certificate is in db, or take other variables; --secure-boot off predicts without",
+        ),
+        PredictError::SecureBoot(error) => hinted(
+            error.to_string(),
+            "leave out --secure-boot to take the state from the variables, or give the variables of the machine",
+        ),
         other => anyhow::Error::new(other),
     }
 }
@@ -249,6 +260,8 @@ fn request(uki: &Path, args: &BootArgs, file_digests: bool) -> anyhow::Result<Re
         chain,
         scenario: scenario(args)?,
         secure_boot: args.secure_boot.map(|state| state == OnOff::On),
+        variables: args.keys.policy()?,
+        firmware: args.keys.firmware()?,
         devicetree: number_or_none(args.devicetree.as_deref(), "--devicetree")?,
         firmware_image: number_or_none(args.firmware_image.as_deref(), "--firmware-image")?,
         banks,

@@ -13,7 +13,7 @@
 
 use cms::signed_data::SignerIdentifier;
 use der::asn1::{AnyRef, ContextSpecific, ObjectIdentifier, OctetStringRef};
-use der::{Decode, Reader as _, Sequence, SliceReader, Tag, TagNumber, Tagged};
+use der::{Decode, Encode, Reader as _, Sequence, SliceReader, Tag, TagNumber, Tagged};
 use x509_cert::spki::AlgorithmIdentifierRef;
 use x509_cert::time::Time;
 
@@ -115,6 +115,10 @@ pub struct Signer {
     pub has_nested_signature: bool,
     /// The attribute `messageDigest`, and the hash of the content that it should equal.
     content: ContentLink,
+    /// What the signature value is about: the signed attributes as a `SET` (RFC 5652, section 5.4), or the content.
+    pub(crate) signed: Vec<u8>,
+    /// The signature value.
+    pub(crate) value: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,6 +208,8 @@ impl Signer {
             has_nested_signature: false,
             // Without signed attributes the content is signed directly: there is no link that could be broken.
             content: ContentLink::Holds,
+            signed: info.signed_attributes.map_or_else(|| Ok(hashed.to_vec()), as_set)?,
+            value: info.signature.to_vec(),
         };
         for attribute in info.signed_attributes.map_or(Ok(Vec::new()), elements)? {
             signer.read_signed(&Attribute::from_der(attribute)?, hashed)?;
@@ -294,6 +300,7 @@ struct SignerInfo<'a> {
     digest_algorithm: AlgorithmIdentifierRef<'a>,
     signed_attributes: Option<AnyRef<'a>>,
     signature_algorithm: AlgorithmIdentifierRef<'a>,
+    signature: &'a [u8],
     unsigned_attributes: Option<AnyRef<'a>>,
 }
 
@@ -305,17 +312,23 @@ impl<'a> SignerInfo<'a> {
             let digest_algorithm = reader.decode()?;
             let signed_attributes = optional(reader, TagNumber::N0)?;
             let signature_algorithm = reader.decode()?;
-            let _signature: AnyRef<'a> = reader.decode()?;
+            let signature = OctetStringRef::decode(reader)?.as_bytes();
             let unsigned_attributes = optional(reader, TagNumber::N1)?;
             Ok(Self {
                 identifier,
                 digest_algorithm,
                 signed_attributes,
                 signature_algorithm,
+                signature,
                 unsigned_attributes,
             })
         })
     }
+}
+
+/// Signed attributes stand as `[0] IMPLICIT` in the message, and are hashed with the tag of a `SET OF`.
+fn as_set(attributes: AnyRef<'_>) -> der::Result<Vec<u8>> {
+    AnyRef::new(Tag::Set, attributes.value())?.to_der()
 }
 
 /// A field `[number] IMPLICIT` of constructed type, if it comes next.

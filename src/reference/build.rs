@@ -8,7 +8,8 @@ use super::document::{
     ValueEntry, VariantEntry,
 };
 use crate::boot::{
-    Content, Declared, InputId, InputRole, KernelRules, LoaderRules, Measurement, Source, Stage, StubRules,
+    Content, Declared, InputId, InputRole, KernelRules, LoaderRules, Measurement, SecureBootSupport, Source,
+    Stage, StubRules,
     UserspaceRules,
 };
 use crate::pe::{PeError, PeImage};
@@ -162,6 +163,9 @@ fn scenario(variant: &Variant, facts: &Facts) -> ScenarioEntry {
     let mut id = scenario.platform.id.to_owned();
     if let Some(state) = variant.secure_boot {
         id.push_str(if state { "-secure-boot-on" } else { "-secure-boot-off" });
+    }
+    if scenario.secure_boot_support == SecureBootSupport::AssumedAbsent {
+        id.push_str("-without-support");
     }
     if scenario.profile != 0 {
         id.push_str(&format!("-profile-{}", scenario.profile));
@@ -319,6 +323,9 @@ fn source_entry(source: &Source, ids: &[String]) -> SourceEntry {
         Source::Section { input, name, offset, length } => section("section", input, name, *offset, *length),
         Source::SectionImage { input, name, offset, length } => {
             section("section-image", input, name, *offset, *length)
+        }
+        Source::Observed(inputs) => {
+            SourceEntry { inputs: inputs.iter().map(id).collect(), ..plain("observed") }
         }
         Source::Derived(inputs) => {
             SourceEntry { inputs: inputs.iter().map(id).collect(), ..plain("derived") }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::pcrs::values;
-use crate::boot::Stage;
+use crate::boot::{SecureBootSupport, Stage};
 use crate::cli::output::{CAUTION, FAINT, GOOD, STRONG, printable, styled};
 use crate::cli::table::{Align, Cell, Table};
 use crate::prediction::{PcrPrediction, Prediction, Status, Variant};
@@ -52,6 +52,11 @@ fn variant_title(variant: &Variant) -> String {
     let mut words = Vec::new();
     if let Some(state) = variant.secure_boot {
         words.push(format!("Secure Boot {}", if state { "on" } else { "off" }));
+    }
+    match variant.scenario.secure_boot_support {
+        SecureBootSupport::Present | SecureBootSupport::Absent => {}
+        SecureBootSupport::AssumedPresent => words.push("firmware with Secure Boot".to_owned()),
+        SecureBootSupport::AssumedAbsent => words.push("firmware without Secure Boot".to_owned()),
     }
     if let Some(number) = variant.scenario.devicetree {
         words.push(format!(".dtbauto number {number}"));
