@@ -1,5 +1,6 @@
 #![doc = include_str!("../docs/library.md")]
 
+pub mod baseline;
 pub mod boot;
 pub mod bytes;
 pub mod cli;

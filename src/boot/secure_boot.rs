@@ -83,8 +83,10 @@ pub(super) fn measure_variables(scenario: &Scenario, recorder: &mut Recorder<'_>
         return;
     };
     assume_support(scenario.secure_boot_support, recorder);
-    let supported =
-        matches!(scenario.secure_boot_support, SecureBootSupport::Present | SecureBootSupport::AssumedPresent);
+    let supported = matches!(
+        scenario.secure_boot_support,
+        SecureBootSupport::Present | SecureBootSupport::AssumedPresent
+    );
     let state = if supported { vec![u8::from(scenario.secure_boot)] } else { Vec::new() };
     variable(policy, recorder, (GLOBAL_VARIABLE, "SecureBoot"), &state);
     for key in Key::ALL {

@@ -53,7 +53,14 @@ impl SecureBootArgs {
     /// What is known of the machine's variables.
     pub(super) fn policy(&self) -> anyhow::Result<Option<SecureBootPolicy>> {
         let mut variables = match &self.variables {
-            Some(path) => read_variables(path)?,
+            Some(path) => {
+                let variables = read_variables(path)?;
+                let wrong = |(key, error): (Key, crate::bytes::ParseError)| {
+                    anyhow::Error::new(error).context(format!("{}: variable {}", path.display(), key.name()))
+                };
+                variables.check().map_err(wrong)?;
+                variables
+            }
             None => SecureBootVariables::default(),
         };
         for key in Key::ALL {
@@ -102,7 +109,10 @@ impl SecureBootArgs {
                     KeyFileError::NoOwner => {
                         hinted(text, "--key-owner with the GUID that the key is enrolled with")
                     }
-                    _ => hinted(text, "signature lists (.esl, .auth) or X.509 certificates (DER, PEM) are read here"),
+                    _ => hinted(
+                        text,
+                        "signature lists (.esl, .auth) or X.509 certificates (DER, PEM) are read here",
+                    ),
                 }
             })?;
             content.extend(lists);

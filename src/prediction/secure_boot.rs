@@ -91,10 +91,7 @@ pub(super) fn with_support(
 
 /// The firmware's verdict about each image that it loads. Costs a pass over the images of its own: what is measured
 /// depends on it.
-fn verdicts(
-    chain: &BootChain,
-    databases: &Databases,
-) -> Result<BTreeMap<InputId, Verdict>, PredictError> {
+fn verdicts(chain: &BootChain, databases: &Databases) -> Result<BTreeMap<InputId, Verdict>, PredictError> {
     let algorithms = algorithms_needed(databases);
     let mut plan = DigestPlan::new();
     let mut planned: Vec<(&NamedImage, _)> = Vec::new();

@@ -9,8 +9,7 @@ use super::document::{
 };
 use crate::boot::{
     Content, Declared, InputId, InputRole, KernelRules, LoaderRules, Measurement, SecureBootSupport, Source,
-    Stage, StubRules,
-    UserspaceRules,
+    Stage, StubRules, UserspaceRules,
 };
 use crate::pe::{PeError, PeImage};
 use crate::prediction::{PcrPrediction, Prediction, Variant};

@@ -65,10 +65,8 @@ impl Database {
         }
         let entries = lists.iter().flat_map(|list| {
             let kind = kind_of(list.signature_type);
-            list.entries().map(move |entry| Entry {
-                bytes: [&entry.owner.to_bytes()[..], entry.data].concat(),
-                kind,
-            })
+            list.entries()
+                .map(move |entry| Entry { bytes: [&entry.owner.to_bytes()[..], entry.data].concat(), kind })
         });
         Ok(Self { entries: entries.collect() })
     }
@@ -147,7 +145,9 @@ mod tests {
         bytes.extend(CERT_SHA256.to_bytes());
         bytes.extend((28_u32 + 2 * 48).to_le_bytes());
         bytes.extend([0, 0, 0, 0, 48, 0, 0, 0]);
-        bytes.extend([owner.to_bytes().to_vec(), vec![1; 32], owner.to_bytes().to_vec(), vec![2; 32]].concat());
+        bytes.extend(
+            [owner.to_bytes().to_vec(), vec![1; 32], owner.to_bytes().to_vec(), vec![2; 32]].concat(),
+        );
         let database = Database::parse(&bytes).expect("two lists");
         let kinds: Vec<EntryKind> = database.entries.iter().map(|entry| entry.kind).collect();
         let sha256 = EntryKind::Image(HashAlgorithm::Sha256);

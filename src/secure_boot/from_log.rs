@@ -3,10 +3,9 @@
 use super::variables::{Content, Key, SecureBootVariables};
 use crate::bytes::Reader;
 use crate::tcg::eventlog::EventLog;
-use crate::tcg::{Digest, EventType};
-use crate::uefi::guid::{GLOBAL_VARIABLE, Guid};
+use crate::tcg::{Digest, DigestSet, EventType};
+use crate::uefi::guid::GLOBAL_VARIABLE;
 use crate::uefi::variable::{Uintn, VariableData};
-use crate::uefi::variable_store::Variable;
 
 /// A log that does not tell the variables.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,18 +32,32 @@ impl SecureBootVariables {
     /// # Errors
     /// [`LogVariableError`].
     pub fn from_log(log: &EventLog<'_>) -> Result<Self, LogVariableError> {
+        let events = log
+            .events()
+            .filter(|event| event.register == 7 && event.event_type == EventType::EFI_VARIABLE_DRIVER_CONFIG);
+        Self::from_events(events.map(|event| {
+            let known = event.digests.iter().filter_map(|(algorithm, bytes)| {
+                algorithm.known().and_then(|bank| Digest::from_bytes(bank, bytes))
+            });
+            (event.number, Some(event.data), known.collect())
+        }))
+    }
+
+    /// The same from `EV_EFI_VARIABLE_DRIVER_CONFIG` events of PCR 7: number, data, digests.
+    ///
+    /// # Errors
+    /// [`LogVariableError`].
+    pub fn from_events<'e>(
+        events: impl Iterator<Item = (u32, Option<&'e [u8]>, DigestSet)>,
+    ) -> Result<Self, LogVariableError> {
         let mut variables = Self::default();
-        for variable in logged_variables(log)? {
-            let place = if variable.vendor == GLOBAL_VARIABLE && variable.name == "SecureBoot" {
-                &mut variables.secure_boot
-            } else {
-                let key = Key::ALL
-                    .into_iter()
-                    .find(|key| key.vendor() == variable.vendor && key.name() == variable.name);
-                let Some(key) = key else { continue };
-                variables.key_mut(key)
-            };
-            *place = variable.data.into();
+        for (number, data, digests) in events {
+            let Some(data) = data else { continue };
+            let Ok(variable) = VariableData::read(Reader::new(data), Uintn::Bits64) else { continue };
+            if digests.iter().any(|digest| Digest::of(digest.algorithm(), data) != digest) {
+                return Err(LogVariableError::Digest { number, name: variable.name });
+            }
+            variables.take(&variable);
         }
         if variables.is_unknown() {
             return Err(LogVariableError::None);
@@ -55,25 +68,16 @@ impl SecureBootVariables {
         }
         Ok(variables)
     }
-}
 
-/// The variables of `EV_EFI_VARIABLE_DRIVER_CONFIG` events in PCR 7, in order.
-fn logged_variables(log: &EventLog<'_>) -> Result<Vec<Variable>, LogVariableError> {
-    let mut found = Vec::new();
-    for event in log.events() {
-        if event.register != 7 || event.event_type != EventType::EFI_VARIABLE_DRIVER_CONFIG {
-            continue;
-        }
-        let reader = Reader::at(event.data, event.data_offset);
-        let Ok(variable) = VariableData::read(reader, Uintn::Bits64) else { continue };
-        let (vendor, name): (Guid, String) = (variable.guid, variable.name);
-        let covered = event.digests.iter().all(|(algorithm, digest)| {
-            algorithm.known().is_none_or(|bank| Digest::of(bank, event.data).as_bytes() == digest)
-        });
-        if !covered {
-            return Err(LogVariableError::Digest { number: event.number, name });
-        }
-        found.push(Variable { vendor, name, attributes: 0, data: variable.data.to_vec() });
+    fn take(&mut self, variable: &VariableData<'_>) {
+        let place = if variable.guid == GLOBAL_VARIABLE && variable.name == "SecureBoot" {
+            &mut self.secure_boot
+        } else {
+            let key =
+                Key::ALL.into_iter().find(|key| key.vendor() == variable.guid && key.name() == variable.name);
+            let Some(key) = key else { return };
+            self.key_mut(key)
+        };
+        *place = variable.data.to_vec().into();
     }
-    Ok(found)
 }

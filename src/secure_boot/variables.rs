@@ -106,13 +106,13 @@ impl SecureBootVariables {
     #[must_use]
     pub fn from_store(variables: &[Variable]) -> Self {
         let get = |vendor: Guid, name: &str| {
-            let found =
-                variables.iter().find(|variable| variable.vendor == vendor && variable.name == name);
+            let found = variables.iter().find(|variable| variable.vendor == vendor && variable.name == name);
             found.map_or(Content::Absent, |variable| variable.data.clone().into())
         };
         let key = |key: Key| get(key.vendor(), key.name());
         let runtime = variables.iter().any(|variable| {
-            variable.vendor == GLOBAL_VARIABLE && ["SecureBoot", "SetupMode"].contains(&variable.name.as_str())
+            variable.vendor == GLOBAL_VARIABLE
+                && ["SecureBoot", "SetupMode"].contains(&variable.name.as_str())
         });
         Self {
             pk: key(Key::Pk),
@@ -153,8 +153,7 @@ impl SecureBootVariables {
     /// Nothing was said about any of them.
     #[must_use]
     pub fn is_unknown(&self) -> bool {
-        Key::ALL.iter().all(|key| *self.key(*key) == Content::Unknown)
-            && self.secure_boot == Content::Unknown
+        Key::ALL.iter().all(|key| *self.key(*key) == Content::Unknown) && self.secure_boot == Content::Unknown
     }
 
     /// Secure Boot is on: what the variables say about it, `None` when they leave it open.

@@ -276,12 +276,6 @@ impl TrustedSigner {
     fn is_genuine(&self) -> Result<bool, KeyError> {
         let signer = &self.signer;
         let digest = signer.digest_algorithm.known();
-        verify(
-            self.certificate.key(),
-            signer.signature_algorithm,
-            digest,
-            &signer.signed,
-            &signer.value,
-        )
+        verify(self.certificate.key(), signer.signature_algorithm, digest, &signer.signed, &signer.value)
     }
 }

@@ -68,7 +68,9 @@ mod tests {
     #[test]
     fn members_that_lie_are_named() {
         let text = |guid: &str, data: &str| {
-            format!(r#"{{"version":2,"variables":[{{"name":"PK","guid":"{guid}","attr":39,"data":"{data}"}}]}}"#)
+            format!(
+                r#"{{"version":2,"variables":[{{"name":"PK","guid":"{guid}","attr":39,"data":"{data}"}}]}}"#
+            )
         };
         let guid = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
         let read = |text: String| read_virt_firmware(text.as_bytes());

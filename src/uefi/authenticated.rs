@@ -50,10 +50,8 @@ fn read_header(reader: &mut Reader<'_>) -> Result<u32, ParseError> {
     }
     length.checked_sub(HEADER).ok_or_else(|| {
         let expected = "24 bytes at least, its own header";
-        at_length.error(
-            "WIN_CERTIFICATE.dwLength",
-            ParseErrorKind::Unexpected { found: length.into(), expected },
-        )
+        at_length
+            .error("WIN_CERTIFICATE.dwLength", ParseErrorKind::Unexpected { found: length.into(), expected })
     })
 }
 
