@@ -191,7 +191,7 @@ pub fn predict(
     let file_streams: Vec<StreamId> = if request.file_digests {
         let inputs = request.chain.inputs.iter();
         inputs
-            .map(|input| plan.add_in([Segment::Range(input.file.clone())], &[HashAlgorithm::Sha256]))
+            .map(|input| plan.add_single(HashAlgorithm::Sha256, [Segment::Range(input.file.clone())]))
             .collect()
     } else {
         Vec::new()

@@ -3,6 +3,7 @@
 //! Data goes to standard output, everything else to standard error. Exit codes: 0 fine, 1 differs or findings,
 //! 2 error. Nothing outside this folder knows of `clap`, `anyhow` or terminals.
 
+mod explain;
 mod input;
 mod inspect;
 mod output;
@@ -11,6 +12,7 @@ mod progress;
 mod render;
 mod secure_boot;
 mod table;
+mod validate;
 
 use std::process::ExitCode;
 
@@ -26,8 +28,10 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Predict(predict::PredictArgs),
     Inspect(inspect::InspectArgs),
+    Predict(predict::PredictArgs),
+    Explain(explain::ExplainArgs),
+    Validate(validate::ValidateArgs),
 }
 
 /// Runs the command of the process's arguments and reports errors on standard error.
@@ -53,7 +57,9 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
-        Command::Predict(args) => predict::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Predict(args) => predict::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Validate(args) => validate::run(&args),
     }
 }

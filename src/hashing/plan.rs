@@ -9,7 +9,7 @@ use crate::tcg::{Digest, DigestSet, HashAlgorithm, Hasher};
 
 /// Most zero bytes that one stream may ask for. A section's `VirtualSize` may exceed its data, but firmware has
 /// to find that much memory below 4 GiB; more is a made-up header that would only cost time.
-pub const MAX_ZEROS: u64 = 1 << 30;
+const MAX_ZEROS: u64 = 1 << 30;
 
 /// A piece of a stream.
 #[derive(Debug, Clone)]
@@ -71,7 +71,7 @@ pub struct StreamId(usize);
 pub struct Digests(Vec<DigestSet>);
 
 impl Digests {
-    /// The digests of one stream, in every bank of the plan or in those that the stream is wanted in.
+    /// The digests of one stream, in every bank of the plan.
     #[must_use]
     pub fn get(&self, stream: StreamId) -> Option<&DigestSet> {
         self.0.get(stream.0)
@@ -102,10 +102,15 @@ pub enum HashError {
 /// Streams to be hashed; see the [module](super).
 #[derive(Debug, Default)]
 pub struct DigestPlan {
-    streams: Vec<Vec<Segment>>,
-    /// Per stream the banks that it is wanted in, when these are not those of the plan.
-    banks: Vec<Option<Vec<HashAlgorithm>>>,
-    known: BTreeMap<(Vec<SegmentKey>, Option<Vec<HashAlgorithm>>), StreamId>,
+    streams: Vec<Stream>,
+    known: BTreeMap<(Option<HashAlgorithm>, Vec<SegmentKey>), StreamId>,
+}
+
+/// What is hashed, and into which bank if not into all.
+#[derive(Debug)]
+struct Stream {
+    segments: Vec<Segment>,
+    only: Option<HashAlgorithm>,
 }
 
 impl DigestPlan {
@@ -117,31 +122,29 @@ impl DigestPlan {
 
     /// Adds a stream, or finds the equal one that is there already.
     pub fn add(&mut self, segments: impl IntoIterator<Item = Segment>) -> StreamId {
-        self.insert(segments, None)
+        self.insert(None, segments)
     }
 
-    /// Adds a stream that is wanted in `banks` only, whatever the plan computes otherwise: a file's SHA-256 beside
-    /// image digests in four banks.
-    pub fn add_in(
+    /// Adds a stream that is hashed with one algorithm, whatever the banks.
+    pub fn add_single(
         &mut self,
+        algorithm: HashAlgorithm,
         segments: impl IntoIterator<Item = Segment>,
-        banks: &[HashAlgorithm],
     ) -> StreamId {
-        self.insert(segments, Some(banks.to_vec()))
+        self.insert(Some(algorithm), segments)
     }
 
     fn insert(
         &mut self,
+        only: Option<HashAlgorithm>,
         segments: impl IntoIterator<Item = Segment>,
-        banks: Option<Vec<HashAlgorithm>>,
     ) -> StreamId {
         let segments: Vec<Segment> = join(segments.into_iter().filter(|segment| !segment.is_empty()));
         let key: Vec<SegmentKey> = segments.iter().map(Segment::key).collect();
         let next = StreamId(self.streams.len());
-        let id = *self.known.entry((key, banks.clone())).or_insert(next);
+        let id = *self.known.entry((only, key)).or_insert(next);
         if id == next {
-            self.streams.push(segments);
-            self.banks.push(banks);
+            self.streams.push(Stream { segments, only });
         }
         id
     }
@@ -150,7 +153,7 @@ impl DigestPlan {
     #[must_use]
     pub fn bytes_to_read(&self) -> u64 {
         let mut ranges: BTreeMap<SourceId, Vec<(u64, u64)>> = BTreeMap::new();
-        for segment in self.streams.iter().flatten() {
+        for segment in self.streams.iter().flat_map(|stream| &stream.segments) {
             if let Segment::Range(blob) = segment {
                 ranges.entry(blob.source_id()).or_default().push((blob.offset(), blob.offset() + blob.len()));
             }
@@ -168,7 +171,7 @@ impl DigestPlan {
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Digests, HashError> {
         for stream in &self.streams {
-            let count = stream.iter().map(|segment| match segment {
+            let count = stream.segments.iter().map(|segment| match segment {
                 Segment::Zeros(count) => *count,
                 _ => 0,
             });
@@ -182,25 +185,22 @@ impl DigestPlan {
 
     /// For each stream the longest other one that it begins with, whole.
     fn parents(&self) -> Vec<Option<usize>> {
-        let keys: Vec<Vec<SegmentKey>> =
-            self.streams.iter().map(|stream| stream.iter().map(Segment::key).collect()).collect();
+        type Key = (Option<HashAlgorithm>, Vec<SegmentKey>);
+        let key = |stream: &Stream| (stream.only, stream.segments.iter().map(Segment::key).collect());
+        let keys: Vec<Key> = self.streams.iter().map(key).collect();
+        let begins_with = |(only, key): &Key, (other, prefix): &Key| {
+            only == other && !prefix.is_empty() && prefix.len() < key.len() && key.starts_with(prefix)
+        };
         keys.iter()
-            .enumerate()
-            .map(|(index, key)| {
-                let prefixes = keys.iter().enumerate().filter(|(other, prefix)| {
-                    *other != index
-                        && self.banks.get(*other) == self.banks.get(index)
-                        && !prefix.is_empty()
-                        && prefix.len() < key.len()
-                        && key.starts_with(prefix)
-                });
-                prefixes.max_by_key(|(_, prefix)| prefix.len()).map(|(other, _)| other)
+            .map(|key| {
+                let prefixes = keys.iter().enumerate().filter(|(_, prefix)| begins_with(key, prefix));
+                prefixes.max_by_key(|(_, (_, prefix))| prefix.len()).map(|(other, _)| other)
             })
             .collect()
     }
 }
 
-/// Adjoining ranges of one source become one, so that streams are equal whenever their bytes are.
+/// Neighbouring zeros become one, so that streams are equal whenever they are made of the same parts.
 fn join(segments: impl Iterator<Item = Segment>) -> Vec<Segment> {
     let mut joined: Vec<Segment> = Vec::new();
     for segment in segments {
@@ -228,14 +228,15 @@ struct Computation<'a> {
 impl<'a> Computation<'a> {
     fn new(plan: &'a DigestPlan, banks: &[HashAlgorithm]) -> Self {
         let parents = plan.parents();
-        let wanted = plan.banks.iter().map(|own| own.as_deref().unwrap_or(banks));
-        let streams =
-            plan.streams.iter().zip(wanted).zip(parents).map(|((segments, banks), parent)| Progress {
-                segments,
-                next: 0,
-                parent,
-                states: banks.iter().map(|bank| Hasher::new(*bank)).collect(),
-            });
+        let streams = plan.streams.iter().zip(parents).map(|(stream, parent)| Progress {
+            segments: &stream.segments,
+            next: 0,
+            parent,
+            states: match stream.only {
+                Some(algorithm) => vec![Hasher::new(algorithm)],
+                None => banks.iter().map(|bank| Hasher::new(*bank)).collect(),
+            },
+        });
         Self { streams: streams.collect() }
     }
 

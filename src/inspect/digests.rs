@@ -42,22 +42,21 @@ pub(super) fn compute(
     options: &Options,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<FileDigests, HashError> {
-    let sha256 = [HashAlgorithm::Sha256];
     let mut plan = DigestPlan::new();
-    let file = plan.add_in([Segment::Range(image.file.clone())], &sha256);
+    let file = plan.add_single(HashAlgorithm::Sha256, [Segment::Range(image.file.clone())]);
     let (segments, error) = image_segments(image);
     let banks: BTreeSet<HashAlgorithm> =
         options.banks.iter().copied().chain(signatures.iter().filter_map(ReadSignature::algorithm)).collect();
     let banks: Vec<HashAlgorithm> = banks.into_iter().collect();
-    let digest = segments.as_ref().map(|segments| plan.add_in(segments.clone(), &banks));
+    let digest = segments.as_ref().map(|segments| plan.add(segments.clone()));
     let padded = segments.filter(|_| image.certificate_table().is_none()).and_then(|mut segments| {
         let padding = image.file.len().next_multiple_of(8).saturating_sub(image.file.len());
         segments.push(Segment::Zeros(padding));
-        (padding != 0).then(|| plan.add_in(segments, &options.banks))
+        (padding != 0).then(|| plan.add(segments))
     });
     let sections = if options.section_digests { plan_sections(image, &mut plan) } else { BTreeMap::new() };
 
-    let digests = plan.compute(&[], progress)?;
+    let digests = plan.compute(&banks, progress)?;
     let one = |stream: &StreamId| {
         let digest = digests.get(*stream).and_then(|set| set.get(HashAlgorithm::Sha256));
         digest.map(|digest| digest.to_string())
@@ -97,7 +96,7 @@ fn plan_sections(image: &PeImage, plan: &mut DigestPlan) -> BTreeMap<usize, Stre
         let Ok(loaded) = LoadedSection::new(image, section) else { continue };
         let Some(rest) = budget.checked_sub(loaded.len()) else { continue };
         budget = rest;
-        streams.insert(index, plan.add_in(loaded.segments(), &[HashAlgorithm::Sha256]));
+        streams.insert(index, plan.add_single(HashAlgorithm::Sha256, loaded.segments()));
     }
     streams
 }

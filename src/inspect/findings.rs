@@ -199,8 +199,9 @@ fn one_section(image: &PeImage, at: &Numbered<'_>, findings: &mut Vec<Finding>) 
 /// Sections with raw data, by their place in the file: overlaps, gaps, and what lies between the last one and the
 /// certificate table. The firmware's image digest assumes that there are neither overlaps nor gaps.
 fn overlaps_in_file(image: &PeImage, sections: &[Numbered<'_>], findings: &mut Vec<Finding>) {
-    let mut stored: Vec<Numbered<'_>> =
-        sections.iter().filter(|at| at.section.raw_size != 0).copied().collect();
+    // Those that lie outside the file have a finding of their own.
+    let inside = |at: &&Numbered<'_>| at.section.raw_size != 0 && at.raw_end() <= image.file.len();
+    let mut stored: Vec<Numbered<'_>> = sections.iter().filter(inside).copied().collect();
     stored.sort_by_key(|at| at.section.raw_offset);
     let mut end = u64::from(image.size_of_headers);
     let mut before = "the headers".to_owned();
@@ -221,7 +222,10 @@ fn overlaps_in_file(image: &PeImage, sections: &[Numbered<'_>], findings: &mut V
             before = at.section.name.to_string();
         }
     }
-    trailing(image, end, findings);
+    // Where a section lies outside, the file was cut off: its end says nothing about what follows the sections.
+    if sections.iter().all(|at| at.section.raw_size == 0 || at.raw_end() <= image.file.len()) {
+        trailing(image, end, findings);
+    }
 }
 
 /// Bytes behind the last section that are no certificate table.

@@ -11,6 +11,8 @@ mod findings;
 mod headers;
 mod pcr_policy;
 mod signing;
+#[cfg(test)]
+mod tests;
 
 use serde::Serialize;
 

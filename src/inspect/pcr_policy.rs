@@ -71,3 +71,40 @@ pub(super) fn pcr_signatures(bytes: &[u8]) -> Result<Vec<PcrSignatureBank>, Stri
     });
     Ok(summary.collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `.pcrpkey` of the UKI of boot i-pcrsig-ucode-257.
+    const PEM: &str = include_str!("../../fixtures/pe/pcrpkey.pem");
+
+    /// Witness: `pkfp` that `systemd-measure sign` 257 wrote for this key, and `openssl pkey -pubin -outform DER |
+    /// sha256sum`.
+    #[test]
+    fn the_key_has_the_fingerprints_that_others_compute() {
+        let key = pcr_public_key(PEM.as_bytes()).expect("a public key");
+        assert_eq!(key.pkfp, "8f2eb19d6681914ded5dfed1c49f98d8e5303873e9b14bde3fe60ec6bfbec56d");
+        assert_eq!(key.spki_sha256, "083cfdf3004871ca5ab459d73413d30d83b2e3e5158a52c67ee002f92fbe4a10");
+        assert_eq!(pcr_public_key(&[PEM.as_bytes(), b"\0\0"].concat()), Ok(key));
+    }
+
+    #[test]
+    fn what_is_no_key_is_said() {
+        for text in ["", "ssh-rsa AAAA", "-----BEGIN PUBLIC KEY-----\nMAA=\n-----END PUBLIC KEY-----\n"] {
+            assert!(pcr_public_key(text.as_bytes()).is_err(), "{text}");
+        }
+        assert!(pcr_public_key(PEM.replace("PUBLIC KEY", "CERTIFICATE").as_bytes()).is_err());
+    }
+
+    #[test]
+    fn signatures_are_counted_per_bank() {
+        let text = br#"{"sha256":[{"pcrs":[11],"pkfp":"aa","pol":"bb","sig":"cc"},{"pcrs":[11],"pkfp":"aa",
+            "pol":"dd","sig":"ee","ref":"initrd"}],"sha1":[]}   "#;
+        let banks = pcr_signatures(&[&text[..], b"\0\0"].concat()).expect("JSON");
+        assert_eq!(banks.len(), 2);
+        assert_eq!((banks[0].bank.as_str(), banks[0].signatures), ("sha1", 0));
+        assert_eq!((banks[1].signatures, banks[1].pcrs.len(), banks[1].keys.len()), (2, 1, 1));
+        assert!(pcr_signatures(b"    ").is_err());
+    }
+}

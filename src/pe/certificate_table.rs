@@ -133,6 +133,7 @@ fn parse_entry(head: &[u8], rest: &Blob, offset: u64) -> Result<WinCertificate, 
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
     use crate::pe::testing::PeBuilder;

@@ -9,6 +9,7 @@ mod certificate;
 mod certificate_table;
 mod image;
 mod signature;
+mod signed_data;
 mod string_table;
 #[cfg(test)]
 pub(crate) mod testing;

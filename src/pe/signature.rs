@@ -4,27 +4,20 @@
 //! 5652). Its content, `SpcIndirectDataContent`, holds the image digest; each signer signs attributes, among which
 //! `messageDigest` is the hash of that content. Both links are checked here, with [`Signature::coverage`]. The
 //! signature value itself and the trust in its certificate are not.
-//!
-//! `SET OF` is walked element by element instead of being decoded by `cms::SignedData`: that sorts the elements,
-//! which takes quadratic time on a hostile file, would lose all certificates over an odd one, and re-encodes them,
-//! while a fingerprint needs the bytes as they are.
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
 
-use cms::signed_data::SignerIdentifier;
-use der::asn1::{AnyRef, ContextSpecific, ObjectIdentifier, OctetStringRef};
-use der::{Decode, Encode, Reader as _, Sequence, SliceReader, Tag, TagNumber, Tagged};
-use x509_cert::spki::AlgorithmIdentifierRef;
+use der::asn1::{AnyRef, ObjectIdentifier, OctetStringRef};
+use der::{Decode, SliceReader, Tag, Tagged};
 use x509_cert::time::Time;
 
 use super::certificate::SignerCertificate;
+use super::signed_data::{Attribute, ContentInfo, SignedData, SignerInfo, SpcIndirectDataContent, elements};
 use crate::source::Blob;
 use crate::tcg::{Digest, DigestSet, HashAlgorithm};
 
 /// Largest PKCS#7 message that is read: twenty times the largest one seen.
 const MAX_MESSAGE: u64 = 256 << 10;
-/// Most certificates, signers or attributes that are looked at.
-const MAX_ELEMENTS: usize = 64;
 
 const ID_SIGNED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.2");
 const SPC_INDIRECT_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.2.1.4");
@@ -82,7 +75,7 @@ impl std::fmt::Display for DigestOid {
     }
 }
 
-/// One Authenticode signature; see the [module](self).
+/// One Authenticode signature: the image digest that was signed, and by whom.
 #[derive(Debug, Clone)]
 pub struct Signature {
     /// Algorithm of the image digest that was signed.
@@ -115,10 +108,6 @@ pub struct Signer {
     pub has_nested_signature: bool,
     /// The attribute `messageDigest`, and the hash of the content that it should equal.
     content: ContentLink,
-    /// What the signature value is about: the signed attributes as a `SET` (RFC 5652, section 5.4), or the content.
-    pub(crate) signed: Vec<u8>,
-    /// The signature value.
-    pub(crate) value: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -208,8 +197,6 @@ impl Signer {
             has_nested_signature: false,
             // Without signed attributes the content is signed directly: there is no link that could be broken.
             content: ContentLink::Holds,
-            signed: info.signed_attributes.map_or_else(|| Ok(hashed.to_vec()), as_set)?,
-            value: info.signature.to_vec(),
         };
         for attribute in info.signed_attributes.map_or(Ok(Vec::new()), elements)? {
             signer.read_signed(&Attribute::from_der(attribute)?, hashed)?;
@@ -252,109 +239,58 @@ fn read_certificates(set: Option<AnyRef<'_>>) -> der::Result<(Vec<SignerCertific
     Ok((readable, unreadable))
 }
 
-/// The elements of a `SET OF`, each with its own header; not more than [`MAX_ELEMENTS`].
-fn elements(set: AnyRef<'_>) -> der::Result<Vec<&[u8]>> {
-    let mut reader = SliceReader::new(set.value())?;
-    let mut elements = Vec::new();
-    while !reader.is_finished() {
-        if elements.len() == MAX_ELEMENTS {
-            return Err(der::ErrorKind::Overlength.into());
+#[cfg(test)]
+#[allow(clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use crate::pe::{CertificateTable, PeImage};
+
+    /// See `fixtures/pe/README.md`; signed with SHA-384 by `osslsigncode` 2.9.
+    fn message() -> Vec<u8> {
+        let file = include_bytes!("../../fixtures/pe/signed-nested.addon.efi");
+        let image = PeImage::parse(&Blob::from_bytes(file.as_slice())).expect("a PE image");
+        let table = CertificateTable::read(&image).expect("readable");
+        table.entries[0].pkcs7.as_ref().expect("PKCS#7").read(MAX_MESSAGE).expect("readable")
+    }
+
+    /// Witness: `osslsigncode verify` 2.9 prints it as "Current message digest".
+    const DIGEST: &str =
+        "12af6693a24796b29dae27fcb25dd0f5b20c9c5fc3fa522c714ec846ef86222588a68aeb45f085d148412f5370236a76";
+
+    fn digests(hex_digits: &str) -> DigestSet {
+        let bytes = hex::decode(hex_digits).expect("hexadecimal");
+        Digest::from_bytes(HashAlgorithm::Sha384, &bytes).into_iter().collect()
+    }
+
+    #[test]
+    fn the_signed_digest_decides_about_coverage() {
+        let signature = Signature::parse(&message()).expect("a signature");
+        assert_eq!(hex::encode(&signature.image_digest), DIGEST);
+        let signer = &signature.signers[0];
+        assert_eq!(signature.coverage(signer, &digests(DIGEST)), Coverage::Covers);
+        assert_eq!(signature.coverage(signer, &digests(&DIGEST.replace('1', "2"))), Coverage::OtherImage);
+        assert_eq!(signature.coverage(signer, &DigestSet::default()), Coverage::Unknown);
+    }
+
+    /// Whoever exchanges the digest can't fix `messageDigest`, which the key signed.
+    #[test]
+    fn an_exchanged_digest_breaks_the_link_to_the_signer() {
+        let mut message = message();
+        let digest = hex::decode(DIGEST).expect("hexadecimal");
+        let at = message.windows(digest.len()).position(|window| window == digest).expect("it is there");
+        message[at] ^= 1;
+        let signature = Signature::parse(&message).expect("still a signature");
+        let exchanged = digests(&hex::encode(&signature.image_digest));
+        assert_eq!(signature.coverage(&signature.signers[0], &exchanged), Coverage::OtherContent);
+    }
+
+    #[test]
+    fn zero_padding_is_ignored_and_a_cut_is_an_error() {
+        let message = message();
+        assert!(Signature::parse(&[message.as_slice(), &[0; 7]].concat()).is_ok());
+        let end = message.iter().rposition(|byte| *byte != 0).expect("not all zeros");
+        for length in 0..end {
+            assert!(Signature::parse(&message[..length]).is_err(), "{length}");
         }
-        elements.push(reader.tlv_bytes()?);
     }
-    Ok(elements)
-}
-
-/// `ContentInfo` and `EncapsulatedContentInfo`: what follows depends on the type.
-#[derive(Sequence)]
-struct ContentInfo<'a> {
-    content_type: ObjectIdentifier,
-    content: ContextSpecific<AnyRef<'a>>,
-}
-
-/// `SignedData`, its sets still closed.
-struct SignedData<'a> {
-    encap_content_info: ContentInfo<'a>,
-    certificates: Option<AnyRef<'a>>,
-    signer_infos: AnyRef<'a>,
-}
-
-impl<'a> SignedData<'a> {
-    fn read(sequence: AnyRef<'a>) -> der::Result<Self> {
-        sequence.sequence(|reader| {
-            reader.decode::<u8>()?;
-            let _digest_algorithms: AnyRef<'a> = reader.decode()?;
-            let encap_content_info = reader.decode()?;
-            let certificates = optional(reader, TagNumber::N0)?;
-            let _revocation_lists = optional(reader, TagNumber::N1)?;
-            let signer_infos: AnyRef<'a> = reader.decode()?;
-            signer_infos.tag().assert_eq(Tag::Set)?;
-            Ok(Self { encap_content_info, certificates, signer_infos })
-        })
-    }
-}
-
-/// `SignerInfo`, its sets still closed.
-struct SignerInfo<'a> {
-    identifier: SignerIdentifier,
-    digest_algorithm: AlgorithmIdentifierRef<'a>,
-    signed_attributes: Option<AnyRef<'a>>,
-    signature_algorithm: AlgorithmIdentifierRef<'a>,
-    signature: &'a [u8],
-    unsigned_attributes: Option<AnyRef<'a>>,
-}
-
-impl<'a> SignerInfo<'a> {
-    fn from_der(bytes: &'a [u8]) -> der::Result<Self> {
-        AnyRef::from_der(bytes)?.sequence(|reader| {
-            reader.decode::<u8>()?;
-            let identifier = reader.decode()?;
-            let digest_algorithm = reader.decode()?;
-            let signed_attributes = optional(reader, TagNumber::N0)?;
-            let signature_algorithm = reader.decode()?;
-            let signature = OctetStringRef::decode(reader)?.as_bytes();
-            let unsigned_attributes = optional(reader, TagNumber::N1)?;
-            Ok(Self {
-                identifier,
-                digest_algorithm,
-                signed_attributes,
-                signature_algorithm,
-                signature,
-                unsigned_attributes,
-            })
-        })
-    }
-}
-
-/// Signed attributes stand as `[0] IMPLICIT` in the message, and are hashed with the tag of a `SET OF`.
-fn as_set(attributes: AnyRef<'_>) -> der::Result<Vec<u8>> {
-    AnyRef::new(Tag::Set, attributes.value())?.to_der()
-}
-
-/// A field `[number] IMPLICIT` of constructed type, if it comes next.
-fn optional<'a, R: der::Reader<'a>>(reader: &mut R, number: TagNumber) -> der::Result<Option<AnyRef<'a>>> {
-    let tag = Tag::ContextSpecific { constructed: true, number };
-    if reader.is_finished() || reader.peek_header()?.tag != tag {
-        return Ok(None);
-    }
-    reader.decode().map(Some)
-}
-
-#[derive(Sequence)]
-struct Attribute<'a> {
-    kind: ObjectIdentifier,
-    values: AnyRef<'a>,
-}
-
-/// `SpcIndirectDataContent`: `data` describes what was hashed, `messageDigest` is the image digest.
-#[derive(Sequence)]
-struct SpcIndirectDataContent<'a> {
-    data: AnyRef<'a>,
-    message_digest: DigestInfo<'a>,
-}
-
-#[derive(Sequence)]
-struct DigestInfo<'a> {
-    digest_algorithm: AlgorithmIdentifierRef<'a>,
-    digest: OctetStringRef<'a>,
 }

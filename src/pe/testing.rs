@@ -145,7 +145,7 @@ impl PeBuilder {
                 file.extend(&part.data);
                 file.resize(file.len().next_multiple_of(FILE_ALIGNMENT), 0);
             }
-            let size = part.virtual_size.min(1 << 24).max(1);
+            let size = part.virtual_size.clamp(1, 1 << 24);
             address += size.next_multiple_of(SECTION_ALIGNMENT);
         }
         file.extend(&self.trailing);

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
+use super::progress::Bar;
 use super::{input, output};
 use crate::inspect::{DEFAULT_BANKS, InspectError, Options, inspect};
 use crate::pe::PeError;
@@ -43,8 +44,11 @@ pub(super) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
         section_digests: args.json || args.verbose,
     };
     let name = input::display_name(&args.file);
-    let inspection =
-        inspect(&file, &name, &options, &|_| ()).map_err(hint).with_context(|| shown_path(args))?;
+    let bar = Bar::new();
+    bar.start(file.len());
+    let inspection = inspect(&file, &name, &options, &|bytes| bar.advance(bytes));
+    bar.finish();
+    let inspection = inspection.map_err(hint).with_context(|| shown_path(args))?;
     if args.json {
         output::print_json(&inspection)?;
     } else {
