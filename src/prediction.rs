@@ -1,19 +1,24 @@
 //! From a boot to PCR values: every way in which the image can boot, replayed, hashed in one pass, and extended.
 
 mod secure_boot;
+mod setting;
 
 use std::collections::BTreeMap;
 
 use crate::boot::{
-    BootChain, BootError, Content, Declared, FirmwareImage, InputId, NamedImage, Recording, Scenario,
-    SecureBootPolicy, Source, Stage, StubRules, choices, replay,
+    BootChain, BootError, Content, Declared, ExitBootServices, FirmwareImage, InputId, NamedImage,
+    PartitionTable, RecordedPlatform, Recording, Scenario, SecureBootPolicy, Source, Stage, StubRules,
+    choices, replay,
 };
 use crate::hashing::{DigestPlan, Digests, HashError, Segment, StreamId};
 use crate::pe::{PeError, authenticode_segments};
 use crate::tcg::{DigestSet, HashAlgorithm, PcrIndex, extend};
 use crate::uki::LoaderInfo;
 
+use setting::Setting;
+
 pub use secure_boot::SecureBootContradiction;
+pub use setting::BaselineMismatch;
 
 /// Most ways to boot that one prediction follows.
 pub const MAX_ALTERNATIVES: usize = 64;
@@ -23,7 +28,10 @@ pub const MAX_ALTERNATIVES: usize = 64;
 pub struct Request {
     /// The files.
     pub chain: BootChain,
-    /// What is known of machine and boot. Its `secure_boot`, `devicetree` and `firmware_image` are taken from below.
+    /// The boot loader's entry that this is, when it is one.
+    pub entry: Option<String>,
+    /// What is known of machine and boot. Its `secure_boot`, `exit_boot_services`, `devicetree` and `firmware_image` are
+    /// taken from below.
     pub scenario: Scenario,
     /// State of Secure Boot; `None` computes both.
     pub secure_boot: Option<bool>,
@@ -31,6 +39,10 @@ pub struct Request {
     pub variables: Option<SecureBootPolicy>,
     /// The machine's firmware.
     pub firmware: Option<FirmwareImage>,
+    /// The platform as recorded boots show it: several where these differ.
+    pub baselines: Vec<RecordedPlatform>,
+    /// How the calls of `ExitBootServices` turn out; `None` computes each outcome where it matters: where PCR 5 is known.
+    pub exit_boot_services: Option<ExitBootServices>,
     /// Which `.dtbauto` the stub takes; unknown computes each, and none.
     pub devicetree: Declared<usize>,
     /// Which `.efifw` the stub takes; unknown computes each, and none.
@@ -48,6 +60,8 @@ pub struct Prediction {
     pub banks: Vec<HashAlgorithm>,
     /// The files.
     pub chain: BootChain,
+    /// The boot loader's entry that this is, when it is one.
+    pub entry: Option<String>,
     /// SHA-256 of each input, in the order of the chain's inputs; empty unless asked for.
     pub file_digests: Vec<DigestSet>,
     /// Image digests (Authenticode) of the inputs that are images.
@@ -147,6 +161,9 @@ pub enum PredictError {
     /// What is said about Secure Boot does not fit together.
     #[error(transparent)]
     SecureBoot(#[from] SecureBootContradiction),
+    /// A baseline is of another machine, or another state of it.
+    #[error(transparent)]
+    Baseline(#[from] BaselineMismatch),
     /// Files could not be hashed.
     #[error(transparent)]
     Hash(#[from] HashError),
@@ -174,19 +191,17 @@ pub enum PredictError {
 /// # Errors
 /// [`PredictError`].
 pub fn predict(
-    mut request: Request,
+    request: Request,
     total: &dyn Fn(u64),
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Prediction, PredictError> {
-    request.secure_boot = secure_boot::state(&request)?;
-    let policy = secure_boot::policy(&request, request.secure_boot)?;
-    let scenarios = secure_boot::with_support(&request, policy.as_ref(), alternatives(&request)?);
+    let scenarios = alternatives(&request)?;
     let mut plan = DigestPlan::new();
     let mut recorded = Vec::new();
     for scenario in scenarios {
         recorded.push((replay(&request.chain, &scenario, &mut plan)?, scenario));
     }
-    let recorded = merge_secure_boot(recorded, request.secure_boot);
+    let recorded = merge_secure_boot(recorded);
     let image_streams = plan_images(&request.chain, &mut plan);
     let file_streams: Vec<StreamId> = if request.file_digests {
         let inputs = request.chain.inputs.iter();
@@ -210,33 +225,69 @@ pub fn predict(
         image_digests: image_streams.into_iter().map(|(input, stream)| (input, set(stream))).collect(),
         banks: request.banks,
         chain: request.chain,
+        entry: request.entry,
         variants,
     })
 }
 
 /// The scenarios: every combination of what nobody decided.
 fn alternatives(request: &Request) -> Result<Vec<Scenario>, PredictError> {
-    let secure_boot = request.secure_boot.map_or(vec![false, true], |state| vec![state]);
+    let mut scenarios = Vec::new();
+    for setting in Setting::all(request)? {
+        for scenario in alternatives_of(request, &setting)? {
+            scenarios.extend(setting.apply(request, scenario));
+        }
+    }
+    if scenarios.len() > MAX_ALTERNATIVES {
+        return Err(PredictError::TooManyAlternatives(scenarios.len()));
+    }
+    Ok(scenarios)
+}
+
+/// The boots on one machine.
+fn alternatives_of(request: &Request, setting: &Setting) -> Result<Vec<Scenario>, PredictError> {
+    let secure_boot = setting.state.map_or(vec![false, true], |state| vec![state]);
+    let outcomes = exit_outcomes(request, setting);
     let devicetrees = choose(request, ".dtbauto", &request.devicetree)?;
     let firmware = choose(request, ".efifw", &request.firmware_image)?;
     let count = secure_boot.len().saturating_mul(devicetrees.len()).saturating_mul(firmware.len());
+    let count = count.saturating_mul(outcomes.len());
     if count > MAX_ALTERNATIVES {
         return Err(PredictError::TooManyAlternatives(count));
     }
     let mut scenarios = Vec::with_capacity(count);
     for devicetree in devicetrees {
         for firmware_image in &firmware {
-            for state in &secure_boot {
-                scenarios.push(Scenario {
-                    secure_boot: *state,
-                    devicetree,
-                    firmware_image: *firmware_image,
-                    ..request.scenario.clone()
-                });
+            for outcome in &outcomes {
+                for state in &secure_boot {
+                    scenarios.push(Scenario {
+                        secure_boot: *state,
+                        exit_boot_services: *outcome,
+                        devicetree,
+                        firmware_image: *firmware_image,
+                        ..request.scenario.clone()
+                    });
+                }
             }
         }
     }
     Ok(scenarios)
+}
+
+/// How the calls of `ExitBootServices` may turn out. It only shows in PCR 5, which is known with the disk alone.
+fn exit_outcomes(request: &Request, setting: &Setting) -> Vec<ExitBootServices> {
+    if setting.recorded.as_ref().is_some_and(|recorded| recorded.shows_exit()) {
+        // The recorded outcome is measured, whichever it was.
+        return vec![ExitBootServices::Success];
+    }
+    let table = request.chain.medium.as_ref().map(|medium| &medium.partition_table);
+    match (request.exit_boot_services, table) {
+        (Some(outcome), _) => vec![outcome],
+        (None, Some(PartitionTable::Measured { .. })) => {
+            vec![ExitBootServices::Success, ExitBootServices::FailureThenSuccess]
+        }
+        (None, _) => vec![ExitBootServices::Success],
+    }
 }
 
 /// What the stub may choose among sections of one name: none, or one of them.
@@ -261,14 +312,14 @@ fn choose(
 }
 
 /// Boots that differ in nothing but the state of Secure Boot become one.
-fn merge_secure_boot(
-    recorded: Vec<(Recording, Scenario)>,
-    decided: Option<bool>,
-) -> Vec<(Recording, Scenario, Option<bool>)> {
+fn merge_secure_boot(recorded: Vec<(Recording, Scenario)>) -> Vec<(Recording, Scenario, Option<bool>)> {
     let mut merged: Vec<(Recording, Scenario, Option<bool>)> = Vec::new();
     for (recording, scenario) in recorded {
         let twin = merged.iter_mut().find(|(other, of, _)| {
-            (of.devicetree, of.firmware_image) == (scenario.devicetree, scenario.firmware_image)
+            of.baseline == scenario.baseline
+                && of.secure_boot_support == scenario.secure_boot_support
+                && (of.devicetree, of.firmware_image, of.exit_boot_services)
+                    == (scenario.devicetree, scenario.firmware_image, scenario.exit_boot_services)
                 && measures_the_same(other, &recording)
         });
         match twin {
@@ -281,7 +332,7 @@ fn merge_secure_boot(
                 }
             }
             None => {
-                let state = decided.or(Some(scenario.secure_boot));
+                let state = Some(scenario.secure_boot);
                 merged.push((recording, scenario, state));
             }
         }
@@ -294,7 +345,7 @@ fn measures_the_same(one: &Recording, other: &Recording) -> bool {
         let measurements = recording.measurements.iter();
         measurements.map(|m| (m.pcr, m.stage, m.event_type, m.content, m.data.clone())).collect()
     };
-    one.gaps == other.gaps && key(one) == key(other)
+    one.gaps == other.gaps && one.observed == other.observed && key(one) == key(other)
 }
 
 /// Streams of the inputs that are images, where the firmware would hash them.
@@ -308,7 +359,7 @@ fn plan_images(chain: &BootChain, plan: &mut DigestPlan) -> Vec<(InputId, Stream
 /// The images that the firmware loads.
 fn images(chain: &BootChain) -> impl Iterator<Item = &NamedImage> {
     let addons = chain.addons.iter().map(|(_, addon)| addon);
-    chain.loader.iter().chain([&chain.uki]).chain(addons)
+    chain.loader.iter().chain(&chain.drivers).chain([&chain.uki]).chain(addons)
 }
 
 fn evaluate(
@@ -323,6 +374,10 @@ fn evaluate(
         .iter()
         .map(|measurement| match measurement.content {
             Content::Stream(stream) => computed.get(stream).cloned(),
+            Content::Observed(index) => {
+                let observed = recording.observed.get(index);
+                observed.map(|all| banks.iter().filter_map(|bank| all.get(*bank)).collect())
+            }
             Content::Unknown(_) => None,
         })
         .collect();

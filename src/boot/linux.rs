@@ -66,7 +66,7 @@ const PCR: PcrIndex = PcrIndex::new(9);
 /// Runs the kernel's EFI stub.
 pub(super) fn run(chain: &BootChain, handover: Handover, scenario: &Scenario, recorder: &mut Recorder<'_>) {
     let Some(kernel) = &handover.kernel else {
-        let reason = "the kernel in .linux is not one that is known to measure anything";
+        let reason = "the kernel is not one that is known to measure anything";
         recorder.gap(
             PCR,
             GapCode::UnknownKernel,
@@ -169,7 +169,7 @@ fn measure_initrd(handover: &Handover, rules: &KernelRules, no_initrd: bool, rec
                 pcr: PCR,
                 event_type: Some(EventType::EVENT_TAG),
                 data: Some(tagged(INITRD_TAG, b"Linux initrd\0")),
-                description: "initrd as the stub puts it together".to_owned(),
+                description: "initrd".to_owned(),
                 source: Source::Derived(inputs.clone()),
                 rule: &INITRD,
             };

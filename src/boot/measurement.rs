@@ -42,6 +42,8 @@ pub struct Measurement {
 pub enum Content {
     /// A stream of the digest plan.
     Stream(StreamId),
+    /// Digests seen in a recorded boot: index into the observed digests of the recording.
+    Observed(usize),
     /// Not known: index into the gaps of the recording. It may stand for no, one or several measurements.
     Unknown(usize),
 }

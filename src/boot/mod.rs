@@ -14,9 +14,11 @@ mod chain;
 mod cpio;
 mod firmware;
 mod firmware_image;
+mod grub;
 mod linux;
 mod measurement;
 mod platform;
+mod recorded;
 mod recorder;
 mod replay;
 mod scenario;
@@ -26,16 +28,21 @@ mod stage;
 mod systemd_boot;
 mod systemd_stub;
 mod text;
+mod type1;
 mod userspace;
 
-pub use chain::{BootChain, CompanionFile, Input, InputId, InputRole, NamedImage, Scope};
+pub use chain::{
+    BootChain, BootMedium, CompanionFile, EntryFile, Input, InputId, InputRole, NamedImage, PartitionTable,
+    Payload, Scope,
+};
 pub use firmware_image::FirmwareImage;
 pub use linux::KernelRules;
 pub use measurement::{Assumption, Content, Gap, GapCode, Measurement, Rule, Source};
 pub use platform::Platform;
+pub use recorded::RecordedPlatform;
 pub use recorder::Recording;
 pub use replay::{BootError, replay};
-pub use scenario::{BootSecret, Declared, Scenario};
+pub use scenario::{BootSecret, Declared, ExitBootServices, Scenario};
 pub use secure_boot::{SecureBootPolicy, SecureBootSupport, VariableSource};
 pub use smbios::Smbios;
 pub use stage::Stage;

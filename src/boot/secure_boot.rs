@@ -105,8 +105,22 @@ pub(super) fn measure_variables(scenario: &Scenario, recorder: &mut Recorder<'_>
         }
     }
     super::firmware::separator(recorder, 7, &VARIABLES);
+    begin(scenario, recorder);
+}
+
+/// From here on images are checked.
+pub(super) fn begin(scenario: &Scenario, recorder: &mut Recorder<'_>) {
     if scenario.secure_boot {
-        recorder.verification.policy = Some(Arc::clone(policy));
+        if scenario.secure_boot_policy.is_none() {
+            recorder.gap(
+                PCR,
+                GapCode::SecureBootVariables,
+                &AUTHORITY,
+                "which entries of db let the images start is not known",
+                "--variables with the machine's variables",
+            );
+        }
+        recorder.verification.policy = scenario.secure_boot_policy.clone();
     }
 }
 
@@ -155,7 +169,7 @@ fn variable(
             0 => format!("variable {name}, empty"),
             length => format!("variable {name}, {length} bytes"),
         },
-        source: policy.source.clone().into(),
+        source: policy.source.into(),
         rule: &VARIABLES,
     };
     recorder.measure(event, [Segment::bytes(data)]);

@@ -8,10 +8,10 @@ use anyhow::Context;
 use clap::Args;
 
 use super::input::open;
-use super::output::{CAUTION, FAINT, GOOD, STRONG, hinted, print, printable, styled, warn};
-use super::predict::{BootArgs, prediction};
+use super::output::{CAUTION, FAINT, GOOD, STRONG, hinted, print, printable, styled};
+use super::predict::{BootArgs, predictions};
 use super::validate::MAX_DOCUMENT;
-use crate::reference::{self, BankDigests, Document, MeasurementEntry, VariantEntry, check, parse};
+use crate::reference::{BankDigests, Document, MeasurementEntry, VariantEntry, check, parse};
 use crate::tcg::{Digest, HashAlgorithm, PcrIndex, extend};
 
 /// Tell how the PCR values come about, measurement by measurement.
@@ -53,11 +53,9 @@ fn document(path: &Path, boot: &BootArgs) -> anyhow::Result<Document> {
         let file = open(path)?;
         let start = file.read_prefix(64).with_context(name)?;
         if start.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
-            let prediction = prediction(path, boot, true)?;
-            for text in prediction.variants.iter().flat_map(|variant| &variant.recording.warnings) {
-                warn(text);
-            }
-            return Ok(reference::document(&prediction)?);
+            let predictions = predictions(path, boot, true)?;
+            predictions.warn();
+            return predictions.document();
         }
     }
     let bytes = super::input::read_small(path, MAX_DOCUMENT)?;

@@ -3,10 +3,13 @@
 //! Data goes to standard output, everything else to standard error. Exit codes: 0 fine, 1 differs or findings,
 //! 2 error. Nothing outside this folder knows of `clap`, `anyhow` or terminals.
 
+mod baseline;
 mod explain;
 mod input;
 mod inspect;
+mod medium;
 mod output;
+mod platforms;
 mod predict;
 mod progress;
 mod render;
@@ -30,6 +33,8 @@ pub struct Cli {
 enum Command {
     Inspect(inspect::InspectArgs),
     Predict(predict::PredictArgs),
+    Baseline(baseline::BaselineArgs),
+    Platforms(platforms::PlatformsArgs),
     Explain(explain::ExplainArgs),
     Validate(validate::ValidateArgs),
 }
@@ -59,6 +64,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Inspect(args) => inspect::run(&args),
         Command::Predict(args) => predict::run(&args),
+        Command::Baseline(args) => baseline::run(&args),
+        Command::Platforms(args) => platforms::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Validate(args) => validate::run(&args),
     }

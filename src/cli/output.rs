@@ -69,7 +69,6 @@ pub(crate) fn warn(text: impl Display) {
     );
 }
 
-
 /// Somebody is watching standard error: a progress bar makes sense.
 pub(crate) fn is_watched() -> bool {
     io::stderr().is_terminal()

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::input::{open, read_small};
 use super::output::hinted;
-use crate::boot::{FirmwareImage, SecureBootPolicy, VariableSource};
+use crate::boot::{FirmwareImage, Input, RecordedPlatform, SecureBootPolicy, VariableSource};
 use crate::secure_boot::{
     Content, Key, KeyFileError, MAX_VARIABLE, SecureBootVariables, efivarfs_variable, read_key_file,
     read_virt_firmware,
@@ -47,6 +47,10 @@ pub(super) struct SecureBootArgs {
     /// The firmware's image (OVMF_CODE.fd)
     #[arg(long, value_name = "FILE", help_heading = "Machine")]
     firmware: Option<PathBuf>,
+    /// Event log of another boot on the same machine or machine type, or a profile made of such with premeasure baseline
+    /// make; repeatable: what differs between them is followed as alternatives
+    #[arg(long, value_name = "LOG", help_heading = "Machine")]
+    baseline: Vec<PathBuf>,
 }
 
 impl SecureBootArgs {
@@ -78,6 +82,11 @@ impl SecureBootArgs {
         let policy =
             SecureBootPolicy { variables, source: VariableSource::Declared, ..SecureBootPolicy::default() };
         Ok((!policy.variables.is_unknown()).then_some(policy))
+    }
+
+    /// The platform as recorded boots show it; the files become inputs.
+    pub(super) fn baselines(&self, inputs: &mut Vec<Input>) -> anyhow::Result<Vec<RecordedPlatform>> {
+        super::baseline::recorded(&self.baseline, inputs)
     }
 
     /// The machine's firmware.

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{PredictError, Request};
-use crate::boot::{BootChain, InputId, NamedImage, Scenario, SecureBootPolicy, SecureBootSupport};
+use crate::boot::{BootChain, InputId, NamedImage, SecureBootPolicy};
 use crate::hashing::DigestPlan;
 use crate::pe::authenticode_segments;
-use crate::secure_boot::{Databases, Key, Verdict, algorithms_needed, judge};
+use crate::secure_boot::{Databases, Key, SecureBootVariables, Verdict, algorithms_needed, judge};
 
 /// Statements about Secure Boot that exclude each other.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,9 +34,12 @@ fn word(state: bool) -> &'static str {
 }
 
 /// The state of Secure Boot, if anything decides it.
-pub(super) fn state(request: &Request) -> Result<Option<bool>, SecureBootContradiction> {
+pub(super) fn state(
+    request: &Request,
+    variables: Option<&SecureBootVariables>,
+) -> Result<Option<bool>, SecureBootContradiction> {
     let asked = request.secure_boot;
-    let by_variables = request.variables.as_ref().and_then(|policy| policy.variables.state());
+    let by_variables = variables.and_then(SecureBootVariables::state);
     let supported = request.firmware.as_ref().map(|firmware| firmware.secure_boot);
     match (asked, by_variables, supported) {
         (Some(true), _, Some(false)) => Err(SecureBootContradiction::Firmware),
@@ -49,10 +52,10 @@ pub(super) fn state(request: &Request) -> Result<Option<bool>, SecureBootContrad
 /// The policy of the boots to come: variables, and verdicts about the images where Secure Boot may be on.
 pub(super) fn policy(
     request: &Request,
+    known: Option<SecureBootPolicy>,
     state: Option<bool>,
 ) -> Result<Option<Arc<SecureBootPolicy>>, PredictError> {
-    let Some(known) = &request.variables else { return Ok(None) };
-    let mut policy = known.clone();
+    let Some(mut policy) = known else { return Ok(None) };
     let wrong = |(key, error)| SecureBootContradiction::Variable { key, error };
     policy.variables.check().map_err(wrong)?;
     if state != Some(false)
@@ -61,32 +64,6 @@ pub(super) fn policy(
         policy.verdicts = verdicts(&request.chain, &databases)?;
     }
     Ok(Some(Arc::new(policy)))
-}
-
-/// Each boot with what the firmware's support of Secure Boot may be: known, or one of two.
-pub(super) fn with_support(
-    request: &Request,
-    policy: Option<&Arc<SecureBootPolicy>>,
-    scenarios: Vec<Scenario>,
-) -> Vec<Scenario> {
-    let by_firmware = request.firmware.as_ref().map(|firmware| firmware.secure_boot);
-    let by_variables = policy.and_then(|policy| policy.variables.supported());
-    let known = by_firmware.or(by_variables).or(request.scenario.platform.secure_boot);
-    let mut all = Vec::new();
-    for scenario in scenarios {
-        let choices: &[SecureBootSupport] = match known {
-            Some(true) => &[SecureBootSupport::Present],
-            Some(false) => &[SecureBootSupport::Absent],
-            None if policy.is_none() || scenario.secure_boot => &[SecureBootSupport::Present],
-            None => &[SecureBootSupport::AssumedPresent, SecureBootSupport::AssumedAbsent],
-        };
-        all.extend(choices.iter().map(|support| Scenario {
-            secure_boot_support: *support,
-            secure_boot_policy: policy.cloned(),
-            ..scenario.clone()
-        }));
-    }
-    all
 }
 
 /// The firmware's verdict about each image that it loads. Costs a pass over the images of its own: what is measured

@@ -129,6 +129,13 @@ pub struct ScenarioEntry {
     /// State of Secure Boot; absent when both give the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secure_boot: Option<bool>,
+    /// The boot loader's entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<String>,
+    /// How the calls of ExitBootServices turn out: `success` or `failure-then-success`; absent where PCR 5 is not known
+    /// anyway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_boot_services: Option<String>,
     /// A confidential VM.
     pub confidential_vm: bool,
     /// LoadOptions asked for.
