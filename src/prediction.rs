@@ -6,7 +6,7 @@ mod setting;
 use std::collections::BTreeMap;
 
 use crate::boot::{
-    BootChain, BootError, Content, Declared, ExitBootServices, FirmwareImage, InputId, NamedImage,
+    BootChain, BootError, Content, Declared, ExitBootServices, Gap, GapCode, InputId, NamedImage,
     PartitionTable, RecordedPlatform, Recording, Scenario, SecureBootPolicy, Source, Stage, StubRules,
     choices, replay,
 };
@@ -37,8 +37,6 @@ pub struct Request {
     pub secure_boot: Option<bool>,
     /// The machine's Secure Boot variables; `None` when nothing is known of them. Verdicts are made here.
     pub variables: Option<SecureBootPolicy>,
-    /// The machine's firmware.
-    pub firmware: Option<FirmwareImage>,
     /// The platform as recorded boots show it: several where these differ.
     pub baselines: Vec<RecordedPlatform>,
     /// How the calls of `ExitBootServices` turn out; `None` computes each outcome where it matters: where PCR 5 is known.
@@ -199,7 +197,9 @@ pub fn predict(
     let mut plan = DigestPlan::new();
     let mut recorded = Vec::new();
     for scenario in scenarios {
-        recorded.push((replay(&request.chain, &scenario, &mut plan)?, scenario));
+        let mut recording = replay(&request.chain, &scenario, &mut plan)?;
+        leave_out_incomplete(&mut recording, &request.banks);
+        recorded.push((recording, scenario));
     }
     let recorded = merge_secure_boot(recorded);
     let image_streams = plan_images(&request.chain, &mut plan);
@@ -228,6 +228,26 @@ pub fn predict(
         entry: request.entry,
         variants,
     })
+}
+
+/// What was observed without one of the banks is not known: a PCR has a value in all banks or in none.
+fn leave_out_incomplete(recording: &mut Recording, banks: &[HashAlgorithm]) {
+    let missing = |index: usize| {
+        let known = recording.observed.get(index);
+        banks.iter().find(|bank| known.is_none_or(|known| known.get(**bank).is_none()))
+    };
+    for measurement in &mut recording.measurements {
+        let Content::Observed(index) = measurement.content else { continue };
+        let Some(bank) = missing(index) else { continue };
+        measurement.content = Content::Unknown(recording.gaps.len());
+        recording.gaps.push(Gap {
+            pcr: measurement.pcr,
+            stage: measurement.stage,
+            code: GapCode::Firmware,
+            reason: format!("{} was not observed in bank {bank}", measurement.description),
+            remedy: "other banks".to_owned(),
+        });
+    }
 }
 
 /// The scenarios: every combination of what nobody decided.

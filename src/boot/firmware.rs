@@ -3,7 +3,7 @@
 use super::measurement::{GapCode, Rule, Source};
 use super::recorder::{Event, Recorder};
 use super::replay::BootError;
-use super::{BootChain, ExitBootServices, NamedImage, PartitionTable, Scenario, secure_boot};
+use super::{BootChain, ExitBootServices, NamedImage, PartitionTable, Scenario, ovmf, secure_boot};
 use crate::hashing::Segment;
 use crate::pe::{Subsystem, authenticode_segments, authenticode_segments_padded};
 use crate::tcg::{EventType, PcrIndex};
@@ -58,7 +58,12 @@ pub(super) fn power_on(scenario: &Scenario, recorder: &mut Recorder<'_>) {
             "--baseline",
         );
     }
-    for pcr in [0, 1, 2, 3, 6].into_iter().filter(|pcr| !separator_only.contains(pcr)) {
+    let image = scenario.firmware.as_ref().filter(|image| image.is_ovmf());
+    if let Some(image) = image {
+        ovmf::measure(image, scenario, recorder);
+    }
+    let derived = |pcr: &u8| separator_only.contains(pcr) || (*pcr == 0 && image.is_some());
+    for pcr in [0, 1, 2, 3, 6].into_iter().filter(|pcr| !derived(pcr)) {
         recorder.gap(
             PcrIndex::new(pcr),
             GapCode::Firmware,

@@ -17,6 +17,7 @@ mod firmware_image;
 mod grub;
 mod linux;
 mod measurement;
+mod ovmf;
 mod platform;
 mod recorded;
 mod recorder;
@@ -38,6 +39,7 @@ pub use chain::{
 pub use firmware_image::FirmwareImage;
 pub use linux::KernelRules;
 pub use measurement::{Assumption, Content, Gap, GapCode, Measurement, Rule, Source};
+pub use ovmf::Machine;
 pub use platform::Platform;
 pub use recorded::RecordedPlatform;
 pub use recorder::Recording;

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Platform, RecordedPlatform, SecureBootPolicy, SecureBootSupport, Smbios};
+use super::{
+    FirmwareImage, Machine, Platform, RecordedPlatform, SecureBootPolicy, SecureBootSupport, Smbios,
+};
 use crate::uki::{KernelVersion, SystemdVersion};
 
 /// A fact that the machine settles: declared by the user, or not.
@@ -47,6 +49,10 @@ impl ExitBootServices {
 pub struct Scenario {
     /// The firmware.
     pub platform: Platform,
+    /// The firmware's image.
+    pub firmware: Option<Arc<FirmwareImage>>,
+    /// The machine's shape.
+    pub machine: Option<Machine>,
     /// The EFI variable `SecureBoot` is 1.
     pub secure_boot: bool,
     /// The firmware has Secure Boot, whether on or off.

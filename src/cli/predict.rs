@@ -12,7 +12,7 @@ use super::output::{hinted, print, print_json, warn, write_to};
 use super::render;
 use super::secure_boot::SecureBootArgs;
 use crate::boot::{
-    BootChain, CompanionFile, Declared, Input, InputId, InputRole, NamedImage, Payload, Platform,
+    BootChain, CompanionFile, Declared, Input, InputId, InputRole, Machine, NamedImage, Payload, Platform,
     RecordedPlatform, Scenario, Scope, Smbios, Stage, utf16_units,
 };
 use crate::pe::{PeError, PeImage};
@@ -121,6 +121,9 @@ pub(super) struct BootArgs {
     /// Firmware under the image
     #[arg(long, value_name = "NAME", value_parser = platform_parser(), default_value = "ovmf", help_heading = "Machine")]
     platform: Platform,
+    /// The machine's shape as some firmware measures it: cpus=N,mem=MIB
+    #[arg(long, value_name = "SHAPE", value_parser = parse_machine, help_heading = "Machine")]
+    machine: Option<Machine>,
     /// SMBIOS table of the machine, raw as in /sys/firmware/dmi/tables/DMI
     #[arg(long, value_name = "FILE", conflicts_with = "smbios_strings", help_heading = "Machine")]
     smbios: Option<PathBuf>,
@@ -354,7 +357,6 @@ fn request(
         exit_boot_services: args.medium.exit_boot_services(),
         secure_boot: args.secure_boot.map(|state| state == OnOff::On),
         variables: args.keys.policy()?,
-        firmware: args.keys.firmware()?,
         baselines,
         devicetree: number_or_none(args.devicetree.as_deref(), "--devicetree")?,
         firmware_image: number_or_none(args.firmware_image.as_deref(), "--firmware-image")?,
@@ -377,6 +379,8 @@ fn default_banks(platform: Platform, baselines: &[RecordedPlatform]) -> Vec<Hash
 fn scenario(args: &BootArgs) -> anyhow::Result<Scenario> {
     Ok(Scenario {
         platform: args.platform,
+        firmware: args.keys.firmware()?.map(std::sync::Arc::new),
+        machine: args.machine,
         confidential_vm: args.confidential_vm,
         load_options: args.cmdline.as_deref().map(utf16_units),
         profile: args.profile,
@@ -568,6 +572,21 @@ impl Files {
 
 fn parse_bank(word: &str) -> Result<HashAlgorithm, String> {
     word.parse().map_err(|error: crate::tcg::UnknownAlgorithm| error.to_string())
+}
+
+fn parse_machine(text: &str) -> Result<Machine, String> {
+    let wrong = || format!("'{text}' is no machine, expected cpus=N,mem=MIB");
+    let mut fields = std::collections::BTreeMap::new();
+    for field in text.split(',') {
+        let (name, value) = field.split_once('=').ok_or_else(wrong)?;
+        fields.insert(name, value.parse::<u64>().map_err(|_| wrong())?);
+    }
+    match (fields.remove("cpus"), fields.remove("mem")) {
+        (Some(cpus), Some(memory)) if fields.is_empty() => {
+            Ok(Machine { processors: u32::try_from(cpus).map_err(|_| wrong())?, memory })
+        }
+        _ => Err(wrong()),
+    }
 }
 
 fn parse_kernel_version(text: &str) -> Result<KernelVersion, String> {

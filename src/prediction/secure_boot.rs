@@ -40,7 +40,7 @@ pub(super) fn state(
 ) -> Result<Option<bool>, SecureBootContradiction> {
     let asked = request.secure_boot;
     let by_variables = variables.and_then(SecureBootVariables::state);
-    let supported = request.firmware.as_ref().map(|firmware| firmware.secure_boot);
+    let supported = request.scenario.firmware.as_ref().map(|firmware| firmware.secure_boot);
     match (asked, by_variables, supported) {
         (Some(true), _, Some(false)) => Err(SecureBootContradiction::Firmware),
         (_, _, Some(false)) => Ok(Some(false)),

@@ -126,7 +126,7 @@ impl Setting {
 
     /// Each boot on this machine, with what its firmware's support of Secure Boot may be: known, or one of two.
     pub(super) fn apply(&self, request: &Request, scenario: Scenario) -> Vec<Scenario> {
-        let by_firmware = request.firmware.as_ref().map(|firmware| firmware.secure_boot);
+        let by_firmware = request.scenario.firmware.as_ref().map(|firmware| firmware.secure_boot);
         let by_variables = self.policy.as_ref().and_then(|policy| policy.variables.supported());
         let known = by_firmware.or(by_variables).or(request.scenario.platform.secure_boot);
         let choices: &[SecureBootSupport] = match known {
@@ -156,7 +156,7 @@ fn check_banks(request: &Request, recorded: &RecordedPlatform) -> Result<(), Bas
 
 /// The volume of DXE drivers is measured as it stands in the image, so its digest tells builds apart.
 fn check_firmware(request: &Request, recorded: &RecordedPlatform) -> Result<(), BaselineMismatch> {
-    let Some(volume) = request.firmware.as_ref().and_then(|firmware| firmware.dxefv.as_ref()) else {
+    let Some(volume) = request.scenario.firmware.as_ref().and_then(|firmware| firmware.dxefv.as_ref()) else {
         return Ok(());
     };
     let measures = |event: &crate::baseline::PlatformEvent| {
