@@ -1,15 +1,18 @@
 //! The recorder: the only way to make a measurement.
 
 use super::measurement::{Assumption, Content, Gap, GapCode, Measurement, Rule, Source};
+use super::secure_boot::ImageVerification;
 use super::stage::Stage;
 use crate::hashing::{DigestPlan, Segment};
-use crate::tcg::{EventType, PcrIndex};
+use crate::tcg::{DigestSet, EventType, PcrIndex};
 
 /// What a boot measures, in order.
 #[derive(Debug, Clone, Default)]
 pub struct Recording {
     /// The measurements, in the order of the boot.
     pub measurements: Vec<Measurement>,
+    /// Digests that were observed in recorded boots.
+    pub observed: Vec<DigestSet>,
     /// What is not known.
     pub gaps: Vec<Gap>,
     /// What was taken for granted.
@@ -24,6 +27,8 @@ pub(super) struct Recorder<'a> {
     plan: &'a mut DigestPlan,
     recording: Recording,
     stage: Stage,
+    /// The firmware's checks of images: state that lives as long as the boot.
+    pub(super) verification: ImageVerification,
 }
 
 /// A measurement to be made: everything but its content.
@@ -38,7 +43,12 @@ pub(super) struct Event {
 
 impl<'a> Recorder<'a> {
     pub(super) fn new(plan: &'a mut DigestPlan) -> Self {
-        Self { plan, recording: Recording::default(), stage: Stage::ExitBootServices }
+        Self {
+            plan,
+            recording: Recording::default(),
+            stage: Stage::ExitBootServices,
+            verification: ImageVerification::default(),
+        }
     }
 
     pub(super) fn finish(self) -> Recording {
@@ -53,6 +63,13 @@ impl<'a> Recorder<'a> {
     /// Extends a PCR with the hash of `segments`.
     pub(super) fn measure(&mut self, event: Event, segments: impl IntoIterator<Item = Segment>) {
         let content = Content::Stream(self.plan.add(segments));
+        self.push(event, content);
+    }
+
+    /// Extends a PCR with what a recorded boot extended it with.
+    pub(super) fn observe(&mut self, event: Event, digests: DigestSet) {
+        let content = Content::Observed(self.recording.observed.len());
+        self.recording.observed.push(digests);
         self.push(event, content);
     }
 

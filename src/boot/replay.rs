@@ -7,6 +7,7 @@ use super::{
 };
 use crate::hashing::DigestPlan;
 use crate::pe::{AuthenticodeError, Machine, PeError};
+use crate::secure_boot::Refusal;
 use crate::uki::ProfileError;
 
 /// A boot that would fail, or images that no firmware would load.
@@ -30,6 +31,14 @@ pub enum BootError {
         /// What is wrong.
         #[source]
         error: ProfileError,
+    },
+    /// An image that the firmware does not start under Secure Boot.
+    #[error("{name}: Secure Boot refuses it: {refusal}")]
+    Refused {
+        /// The file's name.
+        name: String,
+        /// Why.
+        refusal: Refusal,
     },
     /// A companion file that fits into no archive.
     #[error(transparent)]
@@ -56,7 +65,7 @@ impl BootError {
 pub fn replay(chain: &BootChain, scenario: &Scenario, plan: &mut DigestPlan) -> Result<Recording, BootError> {
     let mut recorder = Recorder::new(plan);
     let recorder_ref = &mut recorder;
-    firmware::power_on(recorder_ref); // 0 to 7
+    firmware::power_on(scenario, recorder_ref); // 0 to 7
     firmware::partition_table(chain, recorder_ref); // 5
     let started = match &chain.loader {
         Some(shim) if chain.payload == Payload::Grub => {
@@ -95,7 +104,7 @@ pub fn replay(chain: &BootChain, scenario: &Scenario, plan: &mut DigestPlan) -> 
     if let Some(handover) = handover {
         linux::run(&handover, scenario, recorder_ref); // 9
     }
-    firmware::exit_boot_services(scenario.exit_boot_services, recorder_ref); // 5
+    firmware::exit_boot_services(scenario, recorder_ref); // 5
     if !matches!(chain.payload, Payload::Grub | Payload::Unknown) {
         assume_unused(recorder_ref); // 8, 14
     }

@@ -277,7 +277,7 @@ pub struct MeasurementEntry {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceEntry {
-    /// `constant`, `image`, `section`, `section-image`, `derived`, `option` or `missing`.
+    /// `constant`, `image`, `section`, `section-image`, `derived`, `observed`, `option` or `missing`.
     pub kind: String,
     /// [`InputEntry::id`]s, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
