@@ -4,11 +4,14 @@
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
 
+pub mod authenticated;
 pub mod device_path;
 mod device_path_text;
+pub mod firmware_volume;
 pub mod gpt;
 pub mod guid;
 pub mod load_option;
 pub mod signature_list;
 pub mod text;
 pub mod variable;
+pub mod variable_store;

@@ -29,6 +29,18 @@ impl Uintn {
     }
 }
 
+/// The structure as firmware of today hashes it: lengths of 64 bits, the name without a NUL.
+#[must_use]
+pub fn variable_data(vendor: Guid, name: &str, data: &[u8]) -> Vec<u8> {
+    let units: Vec<u16> = name.encode_utf16().collect();
+    let mut bytes = vendor.to_bytes().to_vec();
+    bytes.extend((units.len() as u64).to_le_bytes());
+    bytes.extend((data.len() as u64).to_le_bytes());
+    bytes.extend(units.into_iter().flat_map(u16::to_le_bytes));
+    bytes.extend(data);
+    bytes
+}
+
 /// A measured variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VariableData<'a> {
