@@ -213,10 +213,10 @@ fn template_data(name: &str, fields: &str) -> Vec<Vec<u8>> {
     };
     let unsigned = rest.strip_suffix(' ').unwrap_or(rest);
     let mut candidates = vec![with(rest, &[]), with(rest, &[&[]]), with(unsigned, &[&[]])];
-    if let Some((path, signature)) = rest.rsplit_once(' ') {
-        if let Ok(signature) = hex::decode(signature) {
-            candidates.push(with(path, &[&signature]));
-        }
+    if let Some((path, signature)) = rest.rsplit_once(' ')
+        && let Ok(signature) = hex::decode(signature)
+    {
+        candidates.push(with(path, &[&signature]));
     }
     candidates
 }

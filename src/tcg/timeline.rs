@@ -251,10 +251,10 @@ pub fn replay(logs: &[BootLog<'_>]) -> Result<(Replay, RegisterKind), MixedRegis
     if kinds.any(|other| other != kind) {
         return Err(MixedRegisters);
     }
-    if let [log] = logs {
-        if let Some(firmware) = log.as_firmware() {
-            return Ok((firmware.replay(), kind));
-        }
+    if let [log] = logs
+        && let Some(firmware) = log.as_firmware()
+    {
+        return Ok((firmware.replay(), kind));
     }
     let mut replay = Replay::new(banks(logs));
     for TimelineRecord { number, record, .. } in merge(logs) {

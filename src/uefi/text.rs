@@ -40,10 +40,10 @@ pub fn guess(bytes: &[u8]) -> Option<String> {
     }
     // systemd-boot before 251 cut the terminator in half.
     let bytes = match bytes.split_last() {
-        Some((0, rest)) if bytes.len() % 2 != 0 => rest,
+        Some((0, rest)) if !bytes.len().is_multiple_of(2) => rest,
         _ => bytes,
     };
-    if bytes.len() < 4 || bytes.len() % 2 != 0 {
+    if bytes.len() < 4 || !bytes.len().is_multiple_of(2) {
         return None;
     }
     let text = utf16(bytes);

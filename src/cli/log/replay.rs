@@ -47,10 +47,10 @@ pub(super) struct ReplayArgs {
 }
 
 pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
-    if let [folder] = args.input.files.as_slice() {
-        if folder.is_dir() {
-            return folder::run(args, folder);
-        }
+    if let [folder] = args.input.files.as_slice()
+        && folder.is_dir()
+    {
+        return folder::run(args, folder);
     }
     let files = args.input.read()?;
     let logs = args.input.parse(&files)?;

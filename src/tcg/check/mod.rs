@@ -1,7 +1,7 @@
 //! The strict view: what the verifier of an attestation would object to in a log.
 //!
-//! Each check yields findings; firmware whose deviation is known turns a finding into a note under the quirk's
-//! name ([`QUIRKS`]). A log without findings is consistent, not true: only registers prove it.
+//! Each check yields findings; firmware whose deviation is known gives a finding the quirk's name and a lower
+//! weight ([`QUIRKS`]). A log without findings is consistent, not true: only registers prove it.
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
 

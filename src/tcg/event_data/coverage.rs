@@ -114,7 +114,7 @@ fn text_behind_prefix(data: &[u8], digest: Digest) -> Option<Coverage> {
 
 fn ascii_form(data: &[u8], digest: Digest) -> Option<Coverage> {
     // Section names are short; longer text is not worth hashing again.
-    if data.len() > 64 || data.len() % 2 != 0 {
+    if data.len() > 64 || !data.len().is_multiple_of(2) {
         return None;
     }
     let name = text::utf16_to_nul(data);
@@ -124,7 +124,7 @@ fn ascii_form(data: &[u8], digest: Digest) -> Option<Coverage> {
 
 fn with_terminator(data: &[u8], digest: Digest) -> Option<Coverage> {
     // An odd length is what cutting one byte off UTF-16 leaves.
-    let odd = data.len() % 2 != 0;
+    let odd = !data.len().is_multiple_of(2);
     (odd && hashes_to(digest, &[data, &[0]]))
         .then_some(Coverage { rule: Rule::WithTerminator, range: 0..data.len() })
 }
