@@ -44,7 +44,7 @@ fn assert_refused(path: &Path, words: &[&str]) {
 
 #[test]
 fn what_is_no_pe_file_is_refused_by_name() {
-    assert_refused(&write("empty.efi", b""), &["not a PE image", "hint:"]);
+    assert_refused(&write("empty.efi", b""), &["is empty", "hint:"]);
     assert_refused(&write("one-byte.efi", b"M"), &["not a PE image"]);
     assert_refused(&write("text.efi", &[b'x'; 4096]), &["not a PE image: e_magic at offset 0x0"]);
     assert_refused(&folder("a-folder.efi"), &["directory"]);

@@ -96,6 +96,8 @@ pub fn authenticode_segments_padded(image: &PeImage, zeros: u64) -> Result<Vec<S
     // Steps 10 to 13: raw data of the sections, ascending by PointerToRawData; equal ones keep the table's order.
     let mut sections: Vec<&Section> = image.sections.iter().filter(|section| section.raw_size != 0).collect();
     sections.sort_by_key(|section| section.raw_offset);
+    // A section outside the file is the better thing to name.
+    sections.iter().try_for_each(|section| image.raw_data(section).map(drop))?;
     let raw: u64 = sections.iter().map(|section| u64::from(section.raw_size)).sum();
     if raw > length.saturating_mul(MAX_OVERLAP) {
         return Err(AuthenticodeError::Overlap { raw, length });
