@@ -75,6 +75,8 @@ pub(super) enum Subject {
     Program(Blob),
     /// Something to boot from.
     Medium(Box<Medium>),
+    /// Neither, and why.
+    Other(Blob, anyhow::Error),
 }
 
 /// Finds out what `path` is, by its content.
@@ -92,9 +94,16 @@ pub(super) fn identify(path: &Path, args: &WalkArgs) -> anyhow::Result<Subject> 
         return Ok(Subject::Program(file));
     }
     if file.is_empty() {
-        return Err(hinted(format!("{shown}: is empty"), "name a UKI, a disk image, or a folder"));
+        let error = hinted(format!("{shown}: is empty"), "name a UKI, a disk image, or a folder");
+        return Ok(Subject::Other(file, error));
     }
-    let mut medium = Medium::of_image(&file, args.partition).map_err(|error| explain(error, path))?;
+    let mut medium = match Medium::of_image(&file, args.partition) {
+        Ok(medium) => medium,
+        Err(error @ MediumError::Unrecognised { .. }) => {
+            return Ok(Subject::Other(file, explain(error, path)));
+        }
+        Err(error) => return Err(explain(error, path)),
+    };
     if !layers.is_empty() {
         medium.steps.insert(0, format!("{} around:", layers.join(", ")));
     }

@@ -24,7 +24,7 @@ const COMPRESSED: u32 = 1 << 16;
 pub(super) fn open(file: &Blob) -> Result<Blob, ContainerError> {
     let mut header = read_header(file, 0)?;
     if header.directory == AT_END {
-        let footer = file.len().checked_sub(FOOTER).unwrap_or_default();
+        let footer = file.len().saturating_sub(FOOTER);
         header = read_header(file, footer)?;
     }
     refuse(file, &header)?;
