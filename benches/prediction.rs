@@ -87,6 +87,8 @@ fn prediction(criterion: &mut Criterion) {
                 exit_boot_services: None,
                 devicetree: Declared::Unknown,
                 firmware_image: Declared::Unknown,
+                variables: None,
+                baselines: Vec::new(),
                 banks: vec![HashAlgorithm::Sha256, HashAlgorithm::Sha384],
                 file_digests: false,
             };

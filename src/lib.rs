@@ -1,6 +1,7 @@
 #![doc = include_str!("../docs/library.md")]
 
 pub mod audit;
+pub mod baseline;
 pub mod boot;
 pub mod bytes;
 pub mod cli;
@@ -10,8 +11,10 @@ pub mod inspect;
 pub mod pe;
 pub mod prediction;
 pub mod reference;
+pub mod secure_boot;
 pub mod source;
 pub mod tcg;
+pub mod uefi;
 pub mod uki;
 pub mod verity;
 pub mod walk;

@@ -6,5 +6,7 @@ use premeasure::inspect::{Options, inspect};
 use premeasure::source::Blob;
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = inspect(&Blob::from_bytes(bytes), "fuzz", &Options::default(), &|_| ());
+    // Hashing a section's zero fill takes longest by far: one input in sixteen is enough.
+    let options = Options { section_digests: bytes.len() % 16 == 0, ..Options::default() };
+    let _ = inspect(&Blob::from_bytes(bytes), "fuzz", &options, &|_| ());
 });

@@ -34,6 +34,8 @@ pub enum InputRole {
     Driver,
     /// The partition table of the boot disk, as firmware measures it.
     PartitionTable,
+    /// An event log or profile of a recorded boot.
+    Baseline,
 }
 
 impl InputRole {
@@ -53,6 +55,7 @@ impl InputRole {
             Self::LoaderConf => "loader-conf",
             Self::Driver => "driver",
             Self::PartitionTable => "partition-table",
+            Self::Baseline => "baseline",
         }
     }
 }

@@ -1,6 +1,10 @@
 //! What is known of the machine and of the way in which it boots, beside the files.
 
-use super::{Platform, Smbios};
+use std::sync::Arc;
+
+use super::{
+    FirmwareImage, Machine, Platform, RecordedPlatform, SecureBootPolicy, SecureBootSupport, Smbios,
+};
 use crate::uki::{KernelVersion, SystemdVersion};
 
 /// A fact that the machine settles: declared by the user, or not.
@@ -45,8 +49,18 @@ impl ExitBootServices {
 pub struct Scenario {
     /// The firmware.
     pub platform: Platform,
+    /// The firmware's image.
+    pub firmware: Option<Arc<FirmwareImage>>,
+    /// The machine's shape.
+    pub machine: Option<Machine>,
     /// The EFI variable `SecureBoot` is 1.
     pub secure_boot: bool,
+    /// The firmware has Secure Boot, whether on or off.
+    pub secure_boot_support: SecureBootSupport,
+    /// The machine's Secure Boot variables; `None` when nothing is known of them.
+    pub secure_boot_policy: Option<Arc<SecureBootPolicy>>,
+    /// The platform as recorded boots show it; `None` when there is no baseline.
+    pub baseline: Option<Arc<RecordedPlatform>>,
     /// How the kernel's calls of `ExitBootServices` turn out.
     pub exit_boot_services: ExitBootServices,
     /// The machine is a confidential VM (SEV, TDX) and the stub sees that.

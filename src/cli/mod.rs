@@ -3,15 +3,19 @@
 //! Data goes to standard output, everything else to standard error. Exit codes: 0 fine, 1 differs or findings,
 //! 2 error. Nothing outside this folder knows of `clap`, `anyhow` or terminals.
 
+mod baseline;
 mod check;
 mod explain;
 mod input;
 mod inspect;
+mod log;
 mod medium;
 mod output;
+mod platforms;
 mod predict;
 mod progress;
 mod render;
+mod secure_boot;
 mod table;
 mod validate;
 
@@ -32,8 +36,11 @@ enum Command {
     Inspect(inspect::InspectArgs),
     Predict(predict::PredictArgs),
     Check(check::CheckArgs),
+    Baseline(baseline::BaselineArgs),
+    Platforms(platforms::PlatformsArgs),
     Explain(explain::ExplainArgs),
     Validate(validate::ValidateArgs),
+    Log(log::LogArgs),
 }
 
 /// Runs the command of the process's arguments and reports errors on standard error.
@@ -62,7 +69,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Inspect(args) => inspect::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Baseline(args) => baseline::run(&args),
+        Command::Platforms(args) => platforms::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Validate(args) => validate::run(&args),
+        Command::Log(args) => log::run(&args),
     }
 }

@@ -10,9 +10,10 @@ use super::input::{display_name, open};
 use super::medium::{self, MediumArgs, Subject};
 use super::output::{hinted, print, print_json, warn, write_to};
 use super::render;
+use super::secure_boot::SecureBootArgs;
 use crate::boot::{
-    BootChain, CompanionFile, Declared, Input, InputId, InputRole, NamedImage, Payload, Platform, Scenario,
-    Scope, Smbios, Stage, utf16_units,
+    BootChain, CompanionFile, Declared, Input, InputId, InputRole, Machine, NamedImage, Payload, Platform,
+    RecordedPlatform, Scenario, Scope, Smbios, Stage, utf16_units,
 };
 use crate::pe::{PeError, PeImage};
 use crate::prediction::{PredictError, Prediction, Request, predict};
@@ -112,12 +113,17 @@ pub(super) struct BootArgs {
     /// State of Secure Boot; not given, both are computed where it matters
     #[arg(long, value_enum, help_heading = "Boot")]
     secure_boot: Option<OnOff>,
+    #[command(flatten)]
+    keys: SecureBootArgs,
     /// The machine is a confidential VM (SEV, TDX)
     #[arg(long, help_heading = "Machine")]
     confidential_vm: bool,
     /// Firmware under the image
     #[arg(long, value_name = "NAME", value_parser = platform_parser(), default_value = "ovmf", help_heading = "Machine")]
     platform: Platform,
+    /// The machine's shape as some firmware measures it: cpus=N,mem=MIB
+    #[arg(long, value_name = "SHAPE", value_parser = parse_machine, help_heading = "Machine")]
+    machine: Option<Machine>,
     /// SMBIOS table of the machine, raw as in /sys/firmware/dmi/tables/DMI
     #[arg(long, value_name = "FILE", conflicts_with = "smbios_strings", help_heading = "Machine")]
     smbios: Option<PathBuf>,
@@ -313,6 +319,18 @@ fn explain_error(error: PredictError, uki: &Path) -> anyhow::Error {
         PredictError::Boot(error @ crate::boot::BootError::Profile { .. }) => {
             hinted(error.to_string(), format!("premeasure inspect {} lists the profiles", uki.display()))
         }
+        PredictError::Boot(error @ crate::boot::BootError::Refused { .. }) => hinted(
+            error.to_string(),
+            "sign it with a key whose certificate is in db, or take other variables; --secure-boot off predicts without",
+        ),
+        PredictError::SecureBoot(error) => hinted(
+            error.to_string(),
+            "leave out --secure-boot to take the state from the variables, or give the variables of the machine",
+        ),
+        PredictError::Baseline(error) => hinted(
+            error.to_string(),
+            "take the log of a boot of this machine in the state asked for, or leave out --baseline",
+        ),
         other => anyhow::Error::new(other),
     }
 }
@@ -320,12 +338,13 @@ fn explain_error(error: PredictError, uki: &Path) -> anyhow::Error {
 fn request(
     entry: Option<String>,
     profile: u32,
-    chain: BootChain,
+    mut chain: BootChain,
     args: &BootArgs,
     file_digests: bool,
 ) -> anyhow::Result<Request> {
+    let baselines = args.keys.baselines(&mut chain.inputs)?;
     let banks = if args.banks.is_empty() {
-        vec![HashAlgorithm::Sha256, HashAlgorithm::Sha384]
+        default_banks(args.platform, &baselines)
     } else {
         let mut banks = args.banks.clone();
         banks.sort_unstable();
@@ -338,6 +357,8 @@ fn request(
         scenario: Scenario { profile, ..scenario(args)? },
         exit_boot_services: args.medium.exit_boot_services(),
         secure_boot: args.secure_boot.map(|state| state == OnOff::On),
+        variables: args.keys.policy()?,
+        baselines,
         devicetree: number_or_none(args.devicetree.as_deref(), "--devicetree")?,
         firmware_image: number_or_none(args.firmware_image.as_deref(), "--firmware-image")?,
         banks,
@@ -345,9 +366,22 @@ fn request(
     })
 }
 
+/// The banks of the platform's TPM, as far as the recorded boots have them; else theirs.
+fn default_banks(platform: Platform, baselines: &[RecordedPlatform]) -> Vec<HashAlgorithm> {
+    let recorded: Option<&RecordedPlatform> = baselines.first();
+    let in_logs = |bank: &HashAlgorithm| recorded.is_none_or(|recorded| recorded.part.banks.contains(bank));
+    let banks: Vec<HashAlgorithm> = platform.banks.iter().copied().filter(in_logs).collect();
+    match recorded {
+        Some(recorded) if banks.is_empty() => recorded.part.banks.clone(),
+        _ => banks,
+    }
+}
+
 fn scenario(args: &BootArgs) -> anyhow::Result<Scenario> {
     Ok(Scenario {
         platform: args.platform,
+        firmware: args.keys.firmware()?.map(std::sync::Arc::new),
+        machine: args.machine,
         confidential_vm: args.confidential_vm,
         load_options: args.cmdline.as_deref().map(utf16_units),
         profile: args.profile,
@@ -539,6 +573,21 @@ impl Files {
 
 fn parse_bank(word: &str) -> Result<HashAlgorithm, String> {
     word.parse().map_err(|error: crate::tcg::UnknownAlgorithm| error.to_string())
+}
+
+fn parse_machine(text: &str) -> Result<Machine, String> {
+    let wrong = || format!("'{text}' is no machine, expected cpus=N,mem=MIB");
+    let mut fields = std::collections::BTreeMap::new();
+    for field in text.split(',') {
+        let (name, value) = field.split_once('=').ok_or_else(wrong)?;
+        fields.insert(name, value.parse::<u64>().map_err(|_| wrong())?);
+    }
+    match (fields.remove("cpus"), fields.remove("mem")) {
+        (Some(cpus), Some(memory)) if fields.is_empty() => {
+            Ok(Machine { processors: u32::try_from(cpus).map_err(|_| wrong())?, memory })
+        }
+        _ => Err(wrong()),
+    }
 }
 
 fn parse_kernel_version(text: &str) -> Result<KernelVersion, String> {

@@ -9,7 +9,7 @@ use super::document::{
 };
 use crate::boot::{
     Content, Declared, ExitBootServices, InputId, InputRole, KernelRules, LoaderRules, Measurement,
-    PartitionTable, Payload, Source, Stage, StubRules, UserspaceRules,
+    PartitionTable, Payload, SecureBootSupport, Source, Stage, StubRules, UserspaceRules,
 };
 use crate::pe::{PeError, PeImage};
 use crate::prediction::{PcrPrediction, Prediction, Variant};
@@ -166,10 +166,16 @@ fn scenario(variant: &Variant, prediction: &Prediction, facts: &Facts) -> Scenar
     if let Some(state) = variant.secure_boot {
         id.push_str(if state { "-secure-boot-on" } else { "-secure-boot-off" });
     }
+    if scenario.secure_boot_support == SecureBootSupport::AssumedAbsent {
+        id.push_str("-without-support");
+    }
     let knows_disk = matches!(
         prediction.chain.medium.as_ref().map(|medium| &medium.partition_table),
         Some(PartitionTable::Measured { .. })
     );
+    if let Some(recorded) = scenario.baseline.as_ref().filter(|recorded| recorded.count > 1) {
+        id.push_str(&format!("-recorded-{}", recorded.number));
+    }
     if scenario.exit_boot_services == ExitBootServices::FailureThenSuccess {
         id.push_str("-exit-retried");
     }
@@ -305,7 +311,7 @@ fn measurements(variant: &Variant, ids: &[String]) -> Vec<MeasurementEntry> {
 fn gap_code(measurement: &Measurement, variant: &Variant) -> Option<String> {
     match measurement.content {
         Content::Unknown(index) => variant.recording.gaps.get(index).map(|gap| gap.code.name().to_owned()),
-        Content::Stream(_) => None,
+        Content::Stream(_) | Content::Observed(_) => None,
     }
 }
 
@@ -327,6 +333,9 @@ fn source_entry(source: &Source, ids: &[String]) -> SourceEntry {
         Source::Section { input, name, offset, length } => section("section", input, name, *offset, *length),
         Source::SectionImage { input, name, offset, length } => {
             section("section-image", input, name, *offset, *length)
+        }
+        Source::Observed(inputs) => {
+            SourceEntry { inputs: inputs.iter().map(id).collect(), ..plain("observed") }
         }
         Source::Derived(inputs) => {
             SourceEntry { inputs: inputs.iter().map(id).collect(), ..plain("derived") }

@@ -3,7 +3,9 @@
 pub mod blob;
 mod container;
 mod output;
+mod registers;
 
 pub use blob::{Blob, ReadAt, SourceId};
 pub use container::{ContainerError, DEFAULT_MAX_SIZE, Unpacked, unpack};
 pub use output::{OutputError, write_atomically};
+pub use registers::{RegistersError, parse_registers, read_registers};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use crate::boot::{ExitBootServices, Stage};
+use crate::boot::{ExitBootServices, SecureBootSupport, Stage};
 use crate::cli::output::{FAINT, GOOD, STRONG, styled};
 use crate::cli::table::{Align, Cell, Table};
 use crate::prediction::{Prediction, StageValue, Status, Variant};
@@ -84,7 +84,7 @@ fn from(variant: &Variant, pcr: PcrIndex, stage: Stage, value: &StageValue) -> S
 }
 
 /// The conditions of a variant, in a fixed order.
-pub(super) fn conditions(variant: &Variant) -> [Condition; 4] {
+pub(super) fn conditions(variant: &Variant) -> [Condition; 6] {
     let scenario = &variant.scenario;
     let secure_boot = match variant.secure_boot {
         None => (0, String::new()),
@@ -101,7 +101,18 @@ pub(super) fn conditions(variant: &Variant) -> [Condition; 4] {
     };
     let devicetree = chosen(scenario.devicetree, ".dtbauto");
     let firmware = chosen(scenario.firmware_image, ".efifw");
-    [secure_boot, exit, devicetree, firmware]
+    let support = match scenario.secure_boot_support {
+        SecureBootSupport::Present | SecureBootSupport::Absent => (0, String::new()),
+        SecureBootSupport::AssumedPresent => (1, "firmware built with Secure Boot".to_owned()),
+        SecureBootSupport::AssumedAbsent => (2, "firmware built without Secure Boot".to_owned()),
+    };
+    let recorded = match &scenario.baseline {
+        Some(baseline) if baseline.count > 1 => {
+            (baseline.number, format!("as recorded in {}", baseline.names()))
+        }
+        _ => (0, String::new()),
+    };
+    [secure_boot, support, recorded, exit, devicetree, firmware]
 }
 
 /// The conditions on which this PCR's value depends: those whose change alone changes it somewhere.
