@@ -46,6 +46,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
 fn report(path: &Path, args: &WalkArgs) -> anyhow::Result<Report> {
     let medium = match medium::identify(path, args)? {
         Subject::Medium(medium) => medium,
+        Subject::Other(_, error) => return Err(error),
         Subject::Program(_) => {
             let hint =
                 format!("premeasure inspect {} shows what is unusual about a single file", path.display());

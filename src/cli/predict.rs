@@ -303,6 +303,7 @@ fn requests(
             return Ok(vec![request(None, args.profile, chain, args, file_digests)?]);
         }
         Subject::Medium(medium) => medium,
+        Subject::Other(_, error) => return Err(error),
     };
     let loader: Vec<PathBuf> = args.loader.iter().cloned().collect();
     medium::refuse_companions(
