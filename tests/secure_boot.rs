@@ -30,8 +30,9 @@ fn pcr_7_follows_from_the_variable_store() {
         arguments.extend(["--variables".into(), disks::variables(boot.case).into_os_string()]);
         let document = document(arguments);
         let observed = boot.observed_pcrs();
-        let fits =
-            |variant: &&Value| BANKS.iter().all(|bank| pcr(variant, 7, bank) == Some(observed[*bank]["7"].as_str()));
+        let fits = |variant: &&Value| {
+            BANKS.iter().all(|bank| pcr(variant, 7, bank) == Some(observed[*bank]["7"].as_str()))
+        };
         let variants = document["variants"].as_array().expect("variants");
         let fitting: Vec<&Value> = variants.iter().filter(fits).collect();
         assert_eq!(fitting.len(), 1, "{}: {} variants", boot.case, variants.len());
