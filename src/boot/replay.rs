@@ -67,8 +67,7 @@ pub fn replay(chain: &BootChain, scenario: &Scenario, plan: &mut DigestPlan) -> 
     let recorder_ref = &mut recorder;
     firmware::power_on(scenario, recorder_ref); // 0 to 7
     firmware::partition_table(chain, recorder_ref); // 5
-    let behind_shim =
-        chain.payload == Payload::Grub || chain.loader.as_ref().is_some_and(|loader| shim::is_shim(loader));
+    let behind_shim = chain.payload == Payload::Grub || chain.loader.as_ref().is_some_and(shim::is_shim);
     let behind_shim = behind_shim && chain.loader.is_some();
     let started = match &chain.loader {
         Some(loader) if behind_shim => {

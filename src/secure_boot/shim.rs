@@ -164,6 +164,7 @@ fn level_date(level: &[u8]) -> (u32, u32) {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
 
