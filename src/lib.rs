@@ -1,5 +1,6 @@
 #![doc = include_str!("../docs/library.md")]
 
+pub mod audit;
 pub mod baseline;
 pub mod boot;
 pub mod bytes;
@@ -15,4 +16,5 @@ pub mod source;
 pub mod tcg;
 pub mod uefi;
 pub mod uki;
+pub mod verity;
 pub mod walk;

@@ -156,15 +156,21 @@ pub enum PredictError {
     /// The boot would fail.
     #[error(transparent)]
     Boot(#[from] BootError),
+    /// A file could not be read or hashed.
+    #[error("{name}: {error}")]
+    Hash {
+        /// The file's name.
+        name: String,
+        /// What went wrong.
+        #[source]
+        error: HashError,
+    },
     /// What is said about Secure Boot does not fit together.
     #[error(transparent)]
     SecureBoot(#[from] SecureBootContradiction),
     /// A baseline is of another machine, or another state of it.
     #[error(transparent)]
     Baseline(#[from] BaselineMismatch),
-    /// Files could not be hashed.
-    #[error(transparent)]
-    Hash(#[from] HashError),
     /// An image could not be read.
     #[error(transparent)]
     Pe(#[from] PeError),
@@ -212,7 +218,7 @@ pub fn predict(
         Vec::new()
     };
     total(plan.bytes_to_read());
-    let digests = plan.compute(&request.banks, progress)?;
+    let digests = plan.compute(&request.banks, progress).map_err(|error| name_file(&request.chain, error))?;
     let set = |stream| digests.get(stream).cloned().unwrap_or_default();
     let variants = recorded
         .into_iter()
@@ -228,6 +234,18 @@ pub fn predict(
         entry: request.entry,
         variants,
     })
+}
+
+/// Says which file it was.
+fn name_file(chain: &BootChain, error: HashError) -> PredictError {
+    let input = match &error {
+        HashError::Read { source_id, .. } => {
+            chain.inputs.iter().find(|input| input.file.source_id() == *source_id)
+        }
+        HashError::TooManyZeros { .. } => None,
+    };
+    let name = input.map_or(&chain.uki.name, |input| &input.name).clone();
+    PredictError::Hash { name, error }
 }
 
 /// What was observed without one of the banks is not known: a PCR has a value in all banks or in none.

@@ -73,7 +73,7 @@ impl<'a> Recorder<'a> {
         self.push(event, content);
     }
 
-    /// Extends a PCR with something, or not: we don't know, and `code` says what would tell.
+    /// Extends a PCR with nothing, one thing or several: we don't know, and `code` says what would tell.
     pub(super) fn gap(
         &mut self,
         pcr: PcrIndex,
@@ -83,16 +83,22 @@ impl<'a> Recorder<'a> {
         remedy: impl Into<String>,
     ) {
         let reason = reason.into();
-        let event = Event {
-            pcr,
-            event_type: None,
-            data: None,
-            description: reason.clone(),
-            source: Source::Missing,
-            rule,
-        };
+        let description = reason.clone();
+        let event = Event { pcr, event_type: None, data: None, description, source: Source::Missing, rule };
+        self.unknown(event, code, reason, remedy);
+    }
+
+    /// Extends a PCR with exactly one event whose digest we don't know.
+    pub(super) fn unknown(
+        &mut self,
+        event: Event,
+        code: GapCode,
+        reason: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
         let content = Content::Unknown(self.recording.gaps.len());
-        self.recording.gaps.push(Gap { pcr, code, stage: self.stage, reason, remedy: remedy.into() });
+        let (reason, remedy) = (reason.into(), remedy.into());
+        self.recording.gaps.push(Gap { pcr: event.pcr, code, stage: self.stage, reason, remedy });
         self.push(event, content);
     }
 

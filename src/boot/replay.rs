@@ -6,7 +6,7 @@ use super::{
     BootChain, Payload, Scenario, firmware, grub, linux, shim, systemd_boot, systemd_stub, type1, userspace,
 };
 use crate::hashing::DigestPlan;
-use crate::pe::{AuthenticodeError, PeError};
+use crate::pe::{AuthenticodeError, Machine, PeError};
 use crate::secure_boot::Refusal;
 use crate::uki::ProfileError;
 
@@ -115,12 +115,13 @@ pub fn replay(chain: &BootChain, scenario: &Scenario, plan: &mut DigestPlan) -> 
         }
     };
     if let Some(handover) = handover {
-        linux::run(chain, handover, scenario, recorder_ref); // 9
+        linux::run(&handover, scenario, recorder_ref); // 9
     }
     firmware::exit_boot_services(scenario, recorder_ref); // 5
     if !matches!(chain.payload, Payload::Grub | Payload::Unknown) {
         assume_unused(behind_shim, recorder_ref); // 8, 14
     }
+    assume_architecture(chain, recorder_ref);
     userspace::run(chain, scenario, recorder_ref)?; // 11, 15, 9; from 261 on 0 to 7, 12 to 14
     Ok(recorder.finish())
 }
@@ -132,5 +133,16 @@ fn assume_unused(behind_shim: bool, recorder: &mut Recorder<'_>) {
     recorder.assume("pcr-8-unused", statement, &[8], "");
     if !behind_shim {
         recorder.assume("pcr-14-unused", "nothing writes PCR 14: shim is not involved", &[14], "");
+    }
+}
+
+/// Every rule was compared with x86-64 machines only.
+fn assume_architecture(chain: &BootChain, recorder: &mut Recorder<'_>) {
+    let machine = chain.uki.image.machine;
+    if machine != Machine::X86_64 {
+        let statement =
+            format!("a machine of {machine} boots as an x86_64 one does; no real boot of one was compared");
+        recorder.warn(statement.clone());
+        recorder.assume("architecture-not-observed", statement, &[4, 9, 11, 12, 13], "");
     }
 }

@@ -16,15 +16,15 @@ use crate::tcg::{Digest, HashAlgorithm, PcrIndex, extend};
 
 /// Tell how the PCR values come about, measurement by measurement.
 ///
-/// Takes a unified kernel image, which is predicted with the same options as `predict` has, or a document that `predict`
-/// wrote. Each measurement is shown with who makes it, from which bytes, why we know, and what the PCR holds afterwards.
+/// Takes a unified kernel image, a disk image, a boot partition or a folder, which are predicted with the same options as
+/// `predict` has, or a document that `predict` wrote. Each measurement is shown with who makes it, from which bytes, why we know, and what the PCR holds afterwards.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   premeasure explain uki.efi --pcr 11
   premeasure explain reference.json --pcr 4 --bank sha384")]
 pub(super) struct ExplainArgs {
-    /// A unified kernel image or a document; `-` for standard input
+    /// A unified kernel image, a disk image, a boot partition, a folder, or a document; `-` for standard input
     file: PathBuf,
     #[command(flatten)]
     boot: BootArgs,
@@ -49,6 +49,11 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
 /// Reads a document, or predicts an image; told apart by the first byte.
 fn document(path: &Path, boot: &BootArgs) -> anyhow::Result<Document> {
     let name = || path.display().to_string();
+    if path.is_dir() {
+        let predictions = predictions(path, boot, true)?;
+        predictions.warn();
+        return predictions.document();
+    }
     if path.as_os_str() != "-" {
         let file = open(path)?;
         let start = file.read_prefix(64).with_context(name)?;

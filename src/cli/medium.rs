@@ -7,12 +7,12 @@ use clap::{Args, ValueEnum};
 use super::input::open;
 use super::output::hinted;
 use crate::boot::{BootChain, ExitBootServices};
-use crate::source::Blob;
+use crate::source::{Blob, ContainerError, DEFAULT_MAX_SIZE, Unpacked, unpack};
 use crate::walk::{Medium, MediumError, Walk, WalkError, Wishes, walk};
 
-/// What decides about the boot of a disk, boot partition or folder.
+/// What decides about the walk of a disk, boot partition or folder.
 #[derive(Debug, Args)]
-pub(super) struct MediumArgs {
+pub(super) struct WalkArgs {
     /// File that the firmware starts [default: the removable media path, EFI/BOOT/BOOTX64.EFI and its like]
     #[arg(long, value_name = "PATH", help_heading = "Disk")]
     boot_option: Option<String>,
@@ -22,6 +22,16 @@ pub(super) struct MediumArgs {
     /// Entry of systemd-boot: its id, or a pattern [default: the one that systemd-boot chooses]
     #[arg(long, value_name = "ID", help_heading = "Disk")]
     entry: Option<String>,
+    /// Most bytes that a compressed image may unpack to; K, M, G and T are understood [default: 32G]
+    #[arg(long, value_name = "BYTES", value_parser = parse_size, help_heading = "Disk")]
+    max_size: Option<u64>,
+}
+
+/// What decides about the boot of a disk, boot partition or folder.
+#[derive(Debug, Args)]
+pub(super) struct MediumArgs {
+    #[command(flatten)]
+    pub(super) walk: WalkArgs,
     /// Predict every entry of the boot menu, as alternatives of one document
     #[arg(long, conflicts_with_all = ["entry", "profile", "cmdline"], help_heading = "Disk")]
     all_entries: bool,
@@ -50,9 +60,9 @@ impl MediumArgs {
     /// The first option that only means something with a medium.
     pub(super) fn first_given(&self) -> Option<&'static str> {
         let given = [
-            (self.boot_option.is_some(), "--boot-option"),
-            (self.partition.is_some(), "--partition"),
-            (self.entry.is_some(), "--entry"),
+            (self.walk.boot_option.is_some(), "--boot-option"),
+            (self.walk.partition.is_some(), "--partition"),
+            (self.walk.entry.is_some(), "--entry"),
             (self.all_entries, "--all-entries"),
         ];
         given.into_iter().find_map(|(given, name)| given.then_some(name))
@@ -65,25 +75,59 @@ pub(super) enum Subject {
     Program(Blob),
     /// Something to boot from.
     Medium(Box<Medium>),
+    /// Neither, and why.
+    Other(Blob, anyhow::Error),
 }
 
 /// Finds out what `path` is, by its content.
-pub(super) fn identify(path: &Path, args: &MediumArgs) -> anyhow::Result<Subject> {
+pub(super) fn identify(path: &Path, args: &WalkArgs) -> anyhow::Result<Subject> {
     let shown = path.display();
     if path.is_dir() {
         let medium = Medium::of_folder(path).map_err(|error| explain(error, path))?;
         return Ok(Subject::Medium(Box::new(medium)));
     }
     let file = open(path)?;
-    let start = file.read_prefix(8)?;
-    if start.starts_with(b"MZ") {
+    let limit = args.max_size.unwrap_or(DEFAULT_MAX_SIZE);
+    let Unpacked { content: file, layers } =
+        unpack(&file, limit).map_err(|error| explain_container(error, path))?;
+    if file.read_prefix(8)?.starts_with(b"MZ") {
         return Ok(Subject::Program(file));
     }
     if file.is_empty() {
-        return Err(hinted(format!("{shown}: is empty"), "name a UKI, a disk image, or a folder"));
+        let error = hinted(format!("{shown}: is empty"), "name a UKI, a disk image, or a folder");
+        return Ok(Subject::Other(file, error));
     }
-    let medium = Medium::of_image(&file, args.partition).map_err(|error| explain(error, path))?;
+    let mut medium = match Medium::of_image(&file, args.partition) {
+        Ok(medium) => medium,
+        Err(error @ MediumError::Unrecognised { .. }) => {
+            return Ok(Subject::Other(file, explain(error, path)));
+        }
+        Err(error) => return Err(explain(error, path)),
+    };
+    if !layers.is_empty() {
+        medium.steps.insert(0, format!("{} around:", layers.join(", ")));
+    }
     Ok(Subject::Medium(Box::new(medium)))
+}
+
+fn explain_container(error: ContainerError, path: &Path) -> anyhow::Error {
+    let text = format!("{}: {error}", path.display());
+    match error {
+        ContainerError::TooLarge { .. } => hinted(text, "--max-size raises the limit, as in --max-size 100G"),
+        ContainerError::Unsupported { .. } => {
+            hinted(text, format!("qemu-img convert -O raw {} disk.raw makes a raw image", path.display()))
+        }
+        _ => hinted(text, "the image is damaged or cut off; get it again"),
+    }
+}
+
+/// A number of bytes, with a binary unit.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let units = [('K', 10), ('M', 20), ('G', 30), ('T', 40)];
+    let unit = units.iter().find(|(letter, _)| text.to_ascii_uppercase().ends_with(*letter));
+    let digits = if unit.is_some() { text.get(..text.len() - 1).unwrap_or_default() } else { text };
+    let number: u64 = digits.parse().map_err(|_| format!("'{text}' is no number of bytes, as in 100G"))?;
+    number.checked_mul(1 << unit.map_or(0, |(_, bits)| *bits)).ok_or_else(|| format!("'{text}' is too large"))
 }
 
 fn explain(error: MediumError, path: &Path) -> anyhow::Error {
@@ -119,11 +163,15 @@ pub(super) struct Walked {
     pub(super) boots: Vec<Booted>,
 }
 
+/// Walks the boot, for those who want all of it.
+pub(super) fn walk_of(medium: &Medium, path: &Path, args: &WalkArgs) -> anyhow::Result<Walk> {
+    let wishes = Wishes { boot_option: args.boot_option.clone(), entry: args.entry.clone() };
+    walk(medium, &wishes).map_err(|error| explain_walk(error, path))
+}
+
 /// Walks the boot and takes the entry that is booted, or all of them.
 pub(super) fn walked(medium: &Medium, path: &Path, args: &MediumArgs) -> anyhow::Result<Walked> {
-    let wishes = Wishes { boot_option: args.boot_option.clone(), entry: args.entry.clone() };
-    let Walk { steps, mut warnings, boots, chosen } =
-        walk(medium, &wishes).map_err(|error| explain_walk(error, path))?;
+    let Walk { steps, mut warnings, boots, chosen } = walk_of(medium, path, &args.walk)?;
     let has_menu =
         boots.first().is_some_and(|boot| boot.chain.as_ref().is_ok_and(|chain| chain.loader.is_some()));
     let mut taken = Vec::new();

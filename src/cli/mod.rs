@@ -4,9 +4,11 @@
 //! 2 error. Nothing outside this folder knows of `clap`, `anyhow` or terminals.
 
 mod baseline;
+mod check;
 mod explain;
 mod input;
 mod inspect;
+mod log;
 mod medium;
 mod output;
 mod platforms;
@@ -33,10 +35,12 @@ pub struct Cli {
 enum Command {
     Inspect(inspect::InspectArgs),
     Predict(predict::PredictArgs),
+    Check(check::CheckArgs),
     Baseline(baseline::BaselineArgs),
     Platforms(platforms::PlatformsArgs),
     Explain(explain::ExplainArgs),
     Validate(validate::ValidateArgs),
+    Log(log::LogArgs),
 }
 
 /// Runs the command of the process's arguments and reports errors on standard error.
@@ -64,9 +68,11 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Inspect(args) => inspect::run(&args),
         Command::Predict(args) => predict::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::Baseline(args) => baseline::run(&args),
         Command::Platforms(args) => platforms::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Validate(args) => validate::run(&args),
+        Command::Log(args) => log::run(&args),
     }
 }

@@ -69,6 +69,11 @@ pub(crate) fn warn(text: impl Display) {
     );
 }
 
+/// A remark on standard error.
+pub(crate) fn note(text: impl Display) {
+    let _ = writeln!(anstream::stderr(), "{} {}", styled(STRONG, "note:"), printable(&text.to_string()));
+}
+
 /// Somebody is watching standard error: a progress bar makes sense.
 pub(crate) fn is_watched() -> bool {
     io::stderr().is_terminal()

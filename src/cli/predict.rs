@@ -271,7 +271,7 @@ fn requests(
     file_digests: bool,
     predictions: &mut Predictions,
 ) -> anyhow::Result<Vec<Request>> {
-    let medium = match medium::identify(path, &args.medium)? {
+    let medium = match medium::identify(path, &args.medium.walk)? {
         Subject::Program(file) => {
             if let Some(option) = args.medium.first_given() {
                 let hint = "give the disk image or boot partition that it lies on";
@@ -281,6 +281,7 @@ fn requests(
             return Ok(vec![request(None, args.profile, chain, args, file_digests)?]);
         }
         Subject::Medium(medium) => medium,
+        Subject::Other(_, error) => return Err(error),
     };
     let loader: Vec<PathBuf> = args.loader.iter().cloned().collect();
     medium::refuse_companions(

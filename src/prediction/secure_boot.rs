@@ -92,7 +92,7 @@ fn verdicts(chain: &BootChain, databases: &Databases) -> Result<BTreeMap<InputId
             planned.push((image, plan.add(segments)));
         }
     }
-    let digests = plan.compute(&algorithms, &|_| ())?;
+    let digests = plan.compute(&algorithms, &|_| ()).map_err(|error| super::name_file(chain, error))?;
     let judged = planned.into_iter().map(|(image, stream)| {
         let digests = digests.get(stream).cloned().unwrap_or_default();
         Ok((image.input, judge(&image.image, &digests, databases)?))

@@ -253,7 +253,7 @@ pub struct MeasurementEntry {
     pub pcr: u8,
     /// The first stage whose value includes it.
     pub stage: String,
-    /// Type in the firmware's log; absent where user space extends, and in gaps.
+    /// Type in the firmware's log; absent where user space extends, and in gaps that may be several events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event_type: Option<String>,
     /// One line for people.

@@ -1,9 +1,11 @@
 //! Where bytes come from: positional sources, and ranges of them that cost nothing until they are read.
 
 pub mod blob;
+mod container;
 mod output;
 mod registers;
 
 pub use blob::{Blob, ReadAt, SourceId};
+pub use container::{ContainerError, DEFAULT_MAX_SIZE, Unpacked, unpack};
 pub use output::{OutputError, write_atomically};
-pub use registers::{RegistersError, read_registers};
+pub use registers::{RegistersError, parse_registers, read_registers};

@@ -42,7 +42,15 @@ pub fn read_registers(path: &Path) -> Result<PcrValues, RegistersError> {
 fn read_file(path: &Path) -> Result<PcrValues, RegistersError> {
     let mut text = String::new();
     io::Read::read_to_string(&mut io::Read::take(fs::File::open(path)?, LIMIT), &mut text)?;
-    if text.trim_start().starts_with('{') { read_json(&text) } else { read_yaml(&text) }
+    parse_registers(&text)
+}
+
+/// Reads the text of one of the two file forms of [`read_registers`].
+///
+/// # Errors
+/// When it is of neither form.
+pub fn parse_registers(text: &str) -> Result<PcrValues, RegistersError> {
+    if text.trim_start().starts_with('{') { read_json(text) } else { read_yaml(text) }
 }
 
 fn read_json(text: &str) -> Result<PcrValues, RegistersError> {

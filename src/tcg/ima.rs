@@ -1,8 +1,10 @@
 //! Linux IMA: `binary_runtime_measurements` and `ascii_runtime_measurements` (PCR 10).
 //!
 //! The kernel extends SHA-1 banks with the template hash of the entry and, since Linux 5.8, every other bank with
-//! its own hash of the template data (`security/integrity/ima/ima_queue.c`, `ima_pcr_extend`). A violation is
-//! logged with a hash of zeros and extended with ones.
+//! its own hash of the template data, if that hash function was there when IMA started; else with the SHA-1 hash
+//! and zeros behind it, as before (`security/integrity/ima/ima_queue.c`, `ima_pcr_extend`; `ima_crypto.c`,
+//! `ima_init_crypto`). The log does not say which. Records here have the first; [`padded`] gives the second. A
+//! violation is logged with a hash of zeros and extended with ones.
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
 
@@ -223,6 +225,18 @@ fn template_data(name: &str, fields: &str) -> Vec<Vec<u8>> {
 fn field(bytes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
     [&length[..], bytes].concat()
+}
+
+/// What a kernel extends a bank with whose hash function it lacks: the SHA-1 digest, zeros behind it. Linux 6.1 of
+/// Debian 12 does so in its SHA-384 and SHA-512 banks.
+#[must_use]
+pub fn padded(record: &Record<'_>, bank: HashAlgorithm) -> Option<Digest> {
+    let sha1 = record.digests.get(HashAlgorithm::Sha1)?;
+    let filler =
+        sha1.as_bytes().first().copied().filter(|_| sha1.as_bytes().iter().all(|byte| *byte == 0xFF));
+    let mut bytes = sha1.as_bytes().to_vec();
+    bytes.resize(bank.size(), filler.unwrap_or(0));
+    Digest::from_bytes(bank, &bytes)
 }
 
 /// The file that an entry is about, and its hash, as `sha256:…`.

@@ -9,6 +9,7 @@
 
 mod algorithm;
 pub mod cel;
+pub mod check;
 mod digest;
 pub mod event_data;
 mod event_type;

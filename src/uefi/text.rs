@@ -38,6 +38,11 @@ pub fn guess(bytes: &[u8]) -> Option<String> {
     if !stripped.is_empty() && stripped.iter().all(|byte| is_text(char::from(*byte)) && byte.is_ascii()) {
         return String::from_utf8(stripped.to_vec()).ok();
     }
+    // systemd-boot before 251 cut the terminator in half.
+    let bytes = match bytes.split_last() {
+        Some((0, rest)) if bytes.len() % 2 != 0 => rest,
+        _ => bytes,
+    };
     if bytes.len() < 4 || bytes.len() % 2 != 0 {
         return None;
     }

@@ -4,5 +4,11 @@
 //! `PREMEASURE_CORPUS` names a folder with logs of other projects; without it those tests say that they were
 //! skipped.
 
+mod command;
 mod corpus;
 mod fixtures;
+mod formats;
+mod malformed;
+mod oracle;
+mod quirks;
+mod regressions;

@@ -55,6 +55,9 @@ pub struct BrokenLog<'a> {
 }
 
 impl<'a> EventLog<'a> {
+    /// Records that a log may have. Firmware writes some hundred.
+    pub const MAX_EVENTS: u32 = 1 << 20;
+
     /// Reads a log: with or without the ACPI table `CCEL` in front, with or without padding behind.
     ///
     /// # Errors
@@ -219,6 +222,11 @@ impl<'a> EventLog<'a> {
             if let Some(trailer) = Trailer::at(&reader, layout) {
                 self.trailer = trailer;
                 break Ok(());
+            }
+            if self.count >= Self::MAX_EVENTS {
+                let kind =
+                    ParseErrorKind::TooLarge { found: self.count.into(), limit: Self::MAX_EVENTS.into() };
+                break Err(reader.error("event log", kind));
             }
             match Event::read(&mut reader, layout, self.count) {
                 Ok(event) => {

@@ -89,6 +89,15 @@ impl Pcr0Start {
     }
 }
 
+impl fmt::Display for Pcr0Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StartupLocality(locality) => write!(f, "the TPM was started from locality {locality}"),
+            Self::HCrtm => f.write_str("an H-CRTM measured before the TPM was started"),
+        }
+    }
+}
+
 /// The locality of an `EV_NO_ACTION` event that says from where the TPM was started.
 #[must_use]
 pub fn startup_locality(event_type: EventType, data: &[u8]) -> Option<u8> {

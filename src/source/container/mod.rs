@@ -1,0 +1,128 @@
+//! Images inside something else: compressed, in an archive, or in a format of a virtual machine.
+//!
+//! What is compressed as a whole is unpacked into a temporary file without a name, with holes where there are zeros. Formats
+//! with a block map are read in place. Nothing outside the image is ever opened: backing files, external data and extents
+//! that an image names are refused. Sources: RFC 8878 (zstd), the XZ format 1.2, RFC 1952 (gzip), QEMU docs/interop/qcow2,
+//! Microsoft's "Virtual Hard Disk Image Format Specification" 1.0, VMware's "Virtual Disk Format" 5.0.
+
+mod mapped;
+mod qcow2;
+mod stream;
+mod tarball;
+mod vhd;
+mod vmdk;
+
+use std::io;
+
+use super::Blob;
+use crate::bytes::ParseError;
+
+/// Most layers: a `.tar.gz` of a `.qcow2.zst` has four.
+const MAX_LAYERS: usize = 6;
+
+/// Bytes that one unpacked layer may have unless the caller says otherwise.
+pub const DEFAULT_MAX_SIZE: u64 = 32 << 30;
+
+/// An image taken out of its layers.
+#[derive(Debug, Clone)]
+pub struct Unpacked {
+    /// Its bytes.
+    pub content: Blob,
+    /// The layers, outermost first, in words; none when there were none.
+    pub layers: Vec<&'static str>,
+}
+
+/// An image that can't be taken out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ContainerError {
+    /// Reading or unpacking failed.
+    #[error("{format}: {error}")]
+    Io {
+        /// The layer.
+        format: &'static str,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// A field is wrong.
+    #[error("{format}: {error}")]
+    Field {
+        /// The layer.
+        format: &'static str,
+        /// Which, and where.
+        #[source]
+        error: ParseError,
+    },
+    /// More bytes than allowed.
+    #[error("{format}: unpacks to more than {limit} bytes")]
+    TooLarge {
+        /// The layer.
+        format: &'static str,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// Something that is refused, or not known.
+    #[error("{format}: {why}")]
+    Unsupported {
+        /// The layer.
+        format: &'static str,
+        /// Why it is not read.
+        why: String,
+    },
+    /// Layers upon layers.
+    #[error("more than {MAX_LAYERS} layers of archives and compression")]
+    TooManyLayers,
+}
+
+/// Takes an image out of whatever it is in, judged by content; a file that is in nothing comes back as it is. `limit` is the
+/// most bytes that a layer may unpack to.
+///
+/// # Errors
+/// [`ContainerError`].
+pub fn unpack(file: &Blob, limit: u64) -> Result<Unpacked, ContainerError> {
+    let mut unpacked = Unpacked { content: file.clone(), layers: Vec::new() };
+    for _ in 0..MAX_LAYERS {
+        match layer(&unpacked.content, limit)? {
+            None => return Ok(unpacked),
+            Some((format, content)) => {
+                unpacked.content = content;
+                unpacked.layers.push(format);
+            }
+        }
+    }
+    Err(ContainerError::TooManyLayers)
+}
+
+fn layer(file: &Blob, limit: u64) -> Result<Option<(&'static str, Blob)>, ContainerError> {
+    let start = file.read_prefix(512).map_err(|error| ContainerError::Io { format: "image", error })?;
+    let (format, content) = if start.starts_with(&[0x28, 0xB5, 0x2F, 0xFD]) {
+        ("zstd", stream::zstd(file, limit)?)
+    } else if start.starts_with(b"\xFD7zXZ\0") {
+        ("xz", stream::xz(file, limit)?)
+    } else if start.starts_with(&[0x1F, 0x8B]) {
+        ("gzip", stream::gzip(file, limit)?)
+    } else if start.get(257..262) == Some(b"ustar") {
+        match tarball::disk(file, limit)? {
+            Some(content) => ("tar", content),
+            None => return Ok(None),
+        }
+    } else if start.starts_with(b"QFI\xFB") {
+        ("qcow2", qcow2::open(file)?)
+    } else if start.starts_with(b"KDMV") || start.starts_with(b"# Disk DescriptorFile") {
+        ("VMDK", vmdk::open(file)?)
+    } else if start.starts_with(b"vhdxfile") {
+        return Err(unsupported("VHDX", "this format is not read"));
+    } else if start.get(64..68) == Some(&[0x7F, 0x10, 0xDA, 0xBE]) {
+        return Err(unsupported("VDI", "this format is not read"));
+    } else if let Some(content) = vhd::open(file)? {
+        ("VHD", content)
+    } else {
+        return Ok(None);
+    };
+    Ok(Some((format, content)))
+}
+
+fn unsupported(format: &'static str, why: impl Into<String>) -> ContainerError {
+    ContainerError::Unsupported { format, why: why.into() }
+}
