@@ -7,13 +7,11 @@ use std::collections::BTreeMap;
 
 use crate::boot::{
     BootChain, BootError, Content, Declared, ExitBootServices, Gap, GapCode, InputId, NamedImage,
-    PartitionTable, RecordedPlatform, Recording, Scenario, SecureBootPolicy, Source, Stage, StubRules,
-    choices, replay,
+    PartitionTable, RecordedPlatform, Recording, Scenario, SecureBootPolicy, Source, Stage, choices, replay,
 };
 use crate::hashing::{DigestPlan, Digests, HashError, Segment, StreamId};
 use crate::pe::{PeError, authenticode_segments};
 use crate::tcg::{DigestSet, HashAlgorithm, PcrIndex, extend};
-use crate::uki::LoaderInfo;
 
 use setting::Setting;
 
@@ -178,13 +176,15 @@ pub enum PredictError {
     #[error("the image can boot in {0} ways, the limit is {MAX_ALTERNATIVES}")]
     TooManyAlternatives(usize),
     /// A choice among sections that are not there.
-    #[error("there is no {section} number {wanted}: the image has {count}, numbered from 0")]
+    #[error(
+        "there is no {section} number {wanted}: this stub chooses among {count} of them, numbered from 0"
+    )]
     NoSuchSection {
         /// `.dtbauto` or `.efifw`.
         section: &'static str,
         /// The number asked for.
         wanted: usize,
-        /// Sections that there are.
+        /// Sections that there are to choose from.
         count: usize,
     },
 }
@@ -294,15 +294,15 @@ fn alternatives_of(request: &Request, setting: &Setting) -> Result<Vec<Scenario>
         return Err(PredictError::TooManyAlternatives(count));
     }
     let mut scenarios = Vec::with_capacity(count);
-    for devicetree in devicetrees {
+    for devicetree in &devicetrees {
         for firmware_image in &firmware {
             for outcome in &outcomes {
                 for state in &secure_boot {
                     scenarios.push(Scenario {
                         secure_boot: *state,
                         exit_boot_services: *outcome,
-                        devicetree,
-                        firmware_image: *firmware_image,
+                        devicetree: devicetree.clone(),
+                        firmware_image: firmware_image.clone(),
                         ..request.scenario.clone()
                     });
                 }
@@ -328,23 +328,21 @@ fn exit_outcomes(request: &Request, setting: &Setting) -> Vec<ExitBootServices> 
     }
 }
 
+/// Most sections of one name that alternatives are made of; with more, what the stub takes is simply not known.
+const MAX_CHOICES: usize = 15;
+
 /// What the stub may choose among sections of one name: none, or one of them.
 fn choose(
     request: &Request,
     section: &'static str,
     declared: &Declared<usize>,
-) -> Result<Vec<Option<usize>>, PredictError> {
-    let image = &request.chain.uki.image;
-    let version = match &request.scenario.stub_version {
-        Some(version) => Some(version.clone()),
-        None => LoaderInfo::of(image)?.and_then(|info| info.version),
-    };
-    let rules = version.as_ref().and_then(StubRules::of);
-    let count = rules.map_or(Ok(0), |rules| choices(image, rules, request.scenario.profile, section))?;
+) -> Result<Vec<Declared<usize>>, PredictError> {
+    let count = choices(&request.chain, &request.scenario, section)?;
     match declared {
-        Declared::Unknown => Ok([None].into_iter().chain((0..count).map(Some)).collect()),
-        Declared::Absent => Ok(vec![None]),
-        Declared::Is(wanted) if *wanted < count => Ok(vec![Some(*wanted)]),
+        Declared::Unknown if count > MAX_CHOICES => Ok(vec![Declared::Unknown]),
+        Declared::Unknown => Ok([Declared::Absent].into_iter().chain((0..count).map(Declared::Is)).collect()),
+        Declared::Absent => Ok(vec![Declared::Absent]),
+        Declared::Is(wanted) if *wanted < count => Ok(vec![Declared::Is(*wanted)]),
         Declared::Is(wanted) => Err(PredictError::NoSuchSection { section, wanted: *wanted, count }),
     }
 }
@@ -356,8 +354,8 @@ fn merge_secure_boot(recorded: Vec<(Recording, Scenario)>) -> Vec<(Recording, Sc
         let twin = merged.iter_mut().find(|(other, of, _)| {
             of.baseline == scenario.baseline
                 && of.secure_boot_support == scenario.secure_boot_support
-                && (of.devicetree, of.firmware_image, of.exit_boot_services)
-                    == (scenario.devicetree, scenario.firmware_image, scenario.exit_boot_services)
+                && (&of.devicetree, &of.firmware_image, of.exit_boot_services)
+                    == (&scenario.devicetree, &scenario.firmware_image, scenario.exit_boot_services)
                 && measures_the_same(other, &recording)
         });
         match twin {

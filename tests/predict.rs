@@ -172,7 +172,7 @@ fn without_systemd_in_user_space_nothing_moves_after_the_firmware() {
         pcrs(
             "no-userspace",
             &uki("257.13"),
-            &["--secure-boot", "on", "--userspace-version", "none", "--stage", stage],
+            &["--secure-boot", "on", "--initrd-systemd", "none", "--host-systemd", "none", "--stage", stage],
         )
     };
     assert_eq!(at("exit-boot-services"), at("final"));

@@ -127,9 +127,9 @@ impl VerityDisk {
         ];
         let mut sgdisk = Command::new(sbin("sgdisk"));
         sgdisk.args(["-n", "1:1M:+40M", "-n", "2:41M:+20M", "-n", "3:61M:+2M", "-n", "4:63M:+1M"]);
-        for kind in kinds {
+        kinds.iter().for_each(|kind| {
             sgdisk.args(["-t", kind]);
-        }
+        });
         sgdisk.args(["-u", &format!("2:{}", uuid(&hash[..32])), "-u", &format!("3:{}", uuid(&hash[32..]))]);
         tool(sgdisk.arg(&disk));
         let mut bytes = read(&disk);

@@ -2,7 +2,7 @@
 
 use super::measurement::{GapCode, Rule, Source};
 use super::recorder::{Event, Recorder};
-use super::systemd_stub::{Handover, Initrd, KernelOptions};
+use super::systemd_stub::{Handover, Initrd, KernelOptions, has_word};
 use super::text::{utf16_nul, utf16_text};
 use super::{InputId, Scenario};
 use crate::hashing::Segment;
@@ -61,6 +61,8 @@ const INITRD: Rule = Rule {
 const OPTIONS_TAG: u32 = 0x8F3B_22ED;
 const INITRD_TAG: u32 = 0x8F3B_22EC;
 const PCR: PcrIndex = PcrIndex::new(9);
+/// The last version seen that measures an initrd only when it comes through LoadFile2.
+const INITRD_BY_LOAD_FILE_ONLY: KernelVersion = KernelVersion { major: 6, minor: 12 };
 
 /// Runs the kernel's EFI stub.
 pub(super) fn run(handover: &Handover, scenario: &Scenario, recorder: &mut Recorder<'_>) {
@@ -106,7 +108,9 @@ pub(super) fn run(handover: &Handover, scenario: &Scenario, recorder: &mut Recor
         );
     }
     let no_initrd = measure_options(handover, rules, recorder);
-    measure_initrd(handover, rules, no_initrd, recorder);
+    if !no_initrd && rules.measures_initrd {
+        measure_initrd(handover, version, recorder);
+    }
 }
 
 /// PCR 9: the command line. Says whether it has the word `noinitrd`.
@@ -141,10 +145,7 @@ fn measure_options(handover: &Handover, rules: &KernelRules, recorder: &mut Reco
 }
 
 /// PCR 9: the initrd.
-fn measure_initrd(handover: &Handover, rules: &KernelRules, no_initrd: bool, recorder: &mut Recorder<'_>) {
-    if no_initrd || !rules.measures_initrd {
-        return;
-    }
+fn measure_initrd(handover: &Handover, version: KernelVersion, recorder: &mut Recorder<'_>) {
     let event = |inputs: &[InputId]| Event {
         pcr: PCR,
         event_type: Some(EventType::EVENT_TAG),
@@ -154,12 +155,23 @@ fn measure_initrd(handover: &Handover, rules: &KernelRules, no_initrd: bool, rec
         rule: &INITRD,
     };
     match &handover.initrd {
+        // Kernels after 6.12 measure an initrd= file too, which the stub does not serve.
+        Initrd::None if names_initrd(handover) && version > INITRD_BY_LOAD_FILE_ONLY => recorder.unknown(
+            event(&handover.options_from),
+            GapCode::UnknownKernel,
+            "the command line names an initrd= file, which the kernel may load and measure",
+            "a command line without initrd=",
+        ),
         Initrd::None => {}
         Initrd::Unknown(code, reason, remedy) => {
             recorder.unknown(event(&handover.options_from), *code, reason.clone(), *remedy);
         }
         Initrd::Known(segments, inputs) => recorder.measure(event(inputs), segments.clone()),
     }
+}
+
+fn names_initrd(handover: &Handover) -> bool {
+    matches!(&handover.options, KernelOptions::Text(text) if has_word(text, "initrd="))
 }
 
 /// `EFI_TCG2_TAGGED_EVENT`: id, length, data.

@@ -137,6 +137,8 @@ gap_codes! {
     UnknownLoader => "unknown-loader",
     /// A stub whose program or version is not known.
     UnknownStub => "unknown-stub",
+    /// Version of systemd in the initrd or on the host.
+    UnknownSystemd => "unknown-systemd",
     /// The kernel's version or format.
     UnknownKernel => "unknown-kernel",
     /// The machine's boot secret.

@@ -40,6 +40,16 @@ pub enum BootError {
         /// Why.
         refusal: Refusal,
     },
+    /// A profile that the stub would not select: it knows none, or refuses the options that name it.
+    #[error(
+        "{name}: this stub does not select profile {profile}: it knows no profiles (before 257), or refuses the command line with it"
+    )]
+    ProfileIgnored {
+        /// The file's name.
+        name: String,
+        /// The profile asked for.
+        profile: u32,
+    },
     /// A companion file that fits into no archive.
     #[error(transparent)]
     FileTooLarge(#[from] FileTooLarge),
@@ -118,6 +128,12 @@ pub fn replay(chain: &BootChain, scenario: &Scenario, plan: &mut DigestPlan) -> 
         linux::run(&handover, scenario, recorder_ref); // 9
     }
     firmware::exit_boot_services(scenario, recorder_ref); // 5
+    recorder_ref.assume(
+        "first-boot-option",
+        "the first boot option starts: no earlier attempt, firmware application or driver from disk ran before it",
+        &[2, 4],
+        "",
+    );
     if !matches!(chain.payload, Payload::Grub | Payload::Unknown) {
         assume_unused(behind_shim, recorder_ref); // 8, 14
     }

@@ -75,14 +75,16 @@ pub struct Scenario {
     pub boot_secret: BootSecret,
     /// Console words that the stub adds (261 and later).
     pub console: Declared<String>,
-    /// Which `.dtbauto` the stub takes, counted from 0 over all of them; `None` takes none.
-    pub devicetree: Option<usize>,
-    /// Which `.efifw` the stub takes, counted from 0; `None` takes none.
-    pub firmware_image: Option<usize>,
+    /// Which `.dtbauto` the stub takes, counted from 0 over all of them.
+    pub devicetree: Declared<usize>,
+    /// Which `.efifw` the stub takes, counted from 0.
+    pub firmware_image: Declared<usize>,
     /// Version of the stub, whatever `.sdmagic` says.
     pub stub_version: Option<SystemdVersion>,
-    /// Version of systemd in the initrd and on the host; absent means an initrd without systemd.
-    pub userspace: Declared<SystemdVersion>,
+    /// Version of systemd in the initrd; absent means an initrd without it (initramfs-tools, an own init).
+    pub initrd_systemd: Declared<SystemdVersion>,
+    /// Version of systemd on the host; absent means a host without it.
+    pub host_systemd: Declared<SystemdVersion>,
     /// Version of the kernel, whatever the image says.
     pub kernel_version: Option<KernelVersion>,
     /// The host's machine id, 32 hexadecimal digits.

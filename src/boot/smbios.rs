@@ -11,7 +11,7 @@ const MAX_STRUCTURES: usize = 1 << 16;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Smbios {
     /// Strings of the first structure of type 11 ("OEM Strings").
-    pub oem_strings: Vec<String>,
+    pub oem_strings: Vec<Vec<u8>>,
     /// Structures in table order; `None` when no table was given.
     pub structures: Option<Vec<Structure>>,
     /// Somebody declared what there is; otherwise its absence is an assumption.
@@ -55,14 +55,18 @@ impl Smbios {
         }
         let oem = structures.iter().find(|structure| structure.kind == 11);
         let oem_strings = oem.into_iter().flat_map(Structure::strings);
-        let oem_strings = oem_strings.map(|text| String::from_utf8_lossy(text).into_owned()).collect();
+        let oem_strings = oem_strings.map(<[u8]>::to_vec).collect();
         Ok(Self { oem_strings, structures: Some(structures), declared: true })
     }
 
     /// The text behind the first OEM string that starts with `NAME=`.
     #[must_use]
-    pub fn value(&self, name: &str) -> Option<&str> {
-        self.oem_strings.iter().find_map(|string| string.strip_prefix(name)?.strip_prefix('='))
+    pub fn value(&self, name: &str) -> Option<&[u8]> {
+        let value = |string: &'_ [u8]| -> Option<usize> {
+            string.strip_prefix(name.as_bytes())?.strip_prefix(b"=").map(<[u8]>::len)
+        };
+        let (string, length) = self.oem_strings.iter().find_map(|string| Some((string, value(string)?)))?;
+        string.get(string.len().checked_sub(length)?..)
     }
 }
 
@@ -110,8 +114,8 @@ mod tests {
         ]
         .concat();
         let smbios = Smbios::parse(&table).expect("a sound table");
-        assert_eq!(smbios.value("io.systemd.stub.kernel-cmdline-extra"), Some("x y"));
-        assert_eq!(smbios.value("a"), Some("1"));
+        assert_eq!(smbios.value("io.systemd.stub.kernel-cmdline-extra"), Some(&b"x y"[..]));
+        assert_eq!(smbios.value("a"), Some(&b"1"[..]));
         assert_eq!(smbios.structures.map(|all| all.len()), Some(4));
     }
 

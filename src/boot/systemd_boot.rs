@@ -177,7 +177,7 @@ fn measure_loader_conf(chain: &BootChain, recorder: &mut Recorder<'_>) {
 }
 
 /// Options that somebody asked for: a text, a profile, or both.
-fn requested_options(scenario: &Scenario) -> Option<Vec<u16>> {
+pub(super) fn requested_options(scenario: &Scenario) -> Option<Vec<u16>> {
     with_profile(scenario.profile, scenario.load_options.clone())
 }
 

@@ -11,6 +11,12 @@ use crate::hashing::Segment;
 use crate::tcg::PcrIndex;
 use crate::uki::{Kernel, SystemdVersion};
 
+const SMBIOS: Rule = Rule {
+    id: "loader-smbios-cmdline",
+    statement: "systemd-boot appends the command line of SMBIOS type 11 (io.systemd.boot.kernel-cmdline-extra) to entries \
+                that start a kernel",
+    source: "systemd src/boot/boot.c; from 256",
+};
 const UNKNOWN_PROGRAM: Rule = Rule {
     id: "unknown-program",
     statement: "what a program measures, and what it starts, depends on the program",
@@ -60,7 +66,16 @@ fn add_smbios_options(
     let Some(text) = scenario.smbios.value(SMBIOS_OPTIONS).filter(|_| !scenario.confidential_vm) else {
         return;
     };
-    let text = utf16_units(text);
+    let Ok(text) = systemd_stub::decode(text) else {
+        recorder.gap(
+            PcrIndex::new(12),
+            GapCode::Smbios,
+            &SMBIOS,
+            "an SMBIOS string is not valid UTF-8, so how systemd-boot decodes it is not known",
+            "another SMBIOS string",
+        );
+        return;
+    };
     *options = Some(match options.take() {
         Some(options) if !options.is_empty() => [options, text].join(&u16::from(b' ')),
         // A formatter of 256 prints a missing text as "(null)".

@@ -79,33 +79,57 @@ pub(super) fn run(
     recorder: &mut Recorder<'_>,
 ) -> Result<(), BootError> {
     runtime(recorder);
-    let Some(version) = version(chain, scenario, recorder)? else { return Ok(()) };
-    let Some(rules) = UserspaceRules::of(&version) else { return Ok(()) };
+    let initrd = systemd(Part::Initrd, chain, scenario, recorder)?;
+    let host = systemd(Part::Host, chain, scenario, recorder)?;
 
     recorder.stage(Stage::EnterInitrd);
-    if rules.measures_os_separator {
-        for pcr in SEPARATED {
-            word(recorder, pcr, "os-separator", &OS_SEPARATOR);
+    match &initrd {
+        Systemd::None => {}
+        Systemd::Unknown => unknown_systemd(Part::Initrd, recorder),
+        Systemd::Known(rules) => {
+            if rules.measures_os_separator {
+                for pcr in SEPARATED {
+                    word(recorder, pcr, "os-separator", &OS_SEPARATOR);
+                }
+                recorder.assume(
+                    "no-imds",
+                    "no cloud user data is measured (systemd-imds, from 261 on)",
+                    &[12],
+                    "",
+                );
+            }
+            word(recorder, 11, "enter-initrd", &PHASE);
         }
     }
-    word(recorder, 11, "enter-initrd", &PHASE);
 
     recorder.stage(Stage::LeaveInitrd);
-    if rules.measures_nvpcrs {
-        nvpcrs(chain, scenario, recorder);
+    if let Systemd::Known(rules) = &initrd {
+        if rules.measures_nvpcrs {
+            nvpcrs(chain, scenario, recorder);
+        }
+        if rules.measures_identity && scenario.volume_key != Declared::Absent {
+            recorder.gap(
+                PcrIndex::new(15),
+                GapCode::VolumeKey,
+                &VOLUME_KEY,
+                "an encrypted volume may be measured by its key, which is secret",
+                "--volume-key none where no volume key is measured",
+            );
+        }
+        word(recorder, 11, "leave-initrd", &PHASE);
     }
-    if rules.measures_identity && scenario.volume_key != Declared::Absent {
-        recorder.gap(
-            PcrIndex::new(15),
-            GapCode::VolumeKey,
-            &VOLUME_KEY,
-            "an encrypted volume may be measured by its key, which is secret",
-            "--volume-key none where no volume key is measured",
-        );
-    }
-    word(recorder, 11, "leave-initrd", &PHASE);
 
     recorder.stage(Stage::Sysinit);
+    match &host {
+        Systemd::None => {}
+        Systemd::Unknown => unknown_systemd(Part::Host, recorder),
+        Systemd::Known(rules) => run_host(rules, scenario, recorder),
+    }
+    Ok(())
+}
+
+/// The host's systemd, from `sysinit` to the end of shutdown.
+fn run_host(rules: &UserspaceRules, scenario: &Scenario, recorder: &mut Recorder<'_>) {
     if rules.measures_nvpcrs && scenario.nvpcr != Declared::Absent {
         recorder.gap(
             PcrIndex::new(9),
@@ -119,20 +143,35 @@ pub(super) fn run(
         identity(scenario, recorder);
     }
     word(recorder, 11, "sysinit", &PHASE);
-
     for stage in [Stage::Ready, Stage::Shutdown, Stage::Final] {
         recorder.stage(stage);
         word(recorder, 11, stage.name(), &PHASE);
     }
-    Ok(())
 }
 
-/// The version of systemd in the initrd; the stub's own unless declared. `None` without systemd.
-fn version(
+/// Where systemd runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Initrd,
+    Host,
+}
+
+/// What is known of systemd in one part.
+enum Systemd {
+    /// It does not run there, or measures nothing.
+    None,
+    /// Nobody knows.
+    Unknown,
+    Known(&'static UserspaceRules),
+}
+
+/// Systemd of one part; of the stub's version unless declared.
+fn systemd(
+    part: Part,
     chain: &BootChain,
     scenario: &Scenario,
     recorder: &mut Recorder<'_>,
-) -> Result<Option<SystemdVersion>, BootError> {
+) -> Result<Systemd, BootError> {
     match chain.payload {
         Payload::UnifiedKernelImage => {}
         // The units want a stub that says that it measured (StubPcrKernelImage).
@@ -140,28 +179,59 @@ fn version(
             let statement =
                 "systemd measures nothing in user space, as no stub measured what it was started from";
             recorder.assume("no-measured-os", statement, &[9, 11, 12, 13, 15], "");
-            return Ok(None);
+            return Ok(Systemd::None);
         }
-        Payload::Unknown => return Ok(None),
+        Payload::Unknown => return Ok(Systemd::Unknown),
     }
-    match &scenario.userspace {
-        Declared::Absent => return Ok(None),
-        Declared::Is(version) => return Ok(Some(version.clone())),
+    let (declared, option, place) = match part {
+        Part::Initrd => (&scenario.initrd_systemd, "--initrd-systemd", "the initrd"),
+        Part::Host => (&scenario.host_systemd, "--host-systemd", "the host"),
+    };
+    match declared {
+        Declared::Absent => {
+            let id = if part == Part::Initrd { "initrd-without-systemd" } else { "host-without-systemd" };
+            let statement = format!("{place} runs no systemd with measuring units");
+            recorder.assume(id, statement, &[0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 12, 13, 14, 15], option);
+            return Ok(Systemd::None);
+        }
+        Declared::Is(version) => {
+            return Ok(UserspaceRules::of(version).map_or(Systemd::None, Systemd::Known));
+        }
         Declared::Unknown => {}
     }
     let identified = systemd_stub::identify(&chain.uki.image, scenario.stub_version.as_ref());
     let identified = identified.map_err(|error| BootError::image(&chain.uki.name, error))?;
-    let Some((version, _)) = identified else { return Ok(None) };
-    recorder.assume(
-        "userspace-systemd",
-        format!(
-            "initrd and host run systemd {}, of the stub's version, with its measuring units",
-            version.major
-        ),
-        &[0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 12, 13, 14, 15],
-        "--userspace-version",
-    );
-    Ok(Some(version))
+    let Some((version, _)) = identified else { return Ok(Systemd::Unknown) };
+    if version.is_patched() {
+        return Ok(Systemd::Unknown);
+    }
+    let (id, affects): (_, &[u8]) = match part {
+        Part::Initrd => ("initrd-systemd", &[0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 12, 13, 14, 15]),
+        Part::Host => ("host-systemd", &[9, 11, 15]),
+    };
+    let statement =
+        format!("{place} runs systemd {}, of the stub's version, with its measuring units", version.major);
+    recorder.assume(id, statement, affects, option);
+    Ok(UserspaceRules::of(&version).map_or(Systemd::None, Systemd::Known))
+}
+
+/// Nobody knows which systemd runs there, so whatever it could measure is unknown.
+fn unknown_systemd(part: Part, recorder: &mut Recorder<'_>) {
+    let (affects, option): (&[u8], _) = match part {
+        Part::Initrd => {
+            (&[0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 12, 13, 14, 15], "--initrd-systemd VERSION or none")
+        }
+        Part::Host => (&[9, 11, 15], "--host-systemd VERSION or none"),
+    };
+    for pcr in PcrIndex::all().filter(|pcr| affects.contains(&pcr.get())) {
+        let reason = match part {
+            Part::Initrd => {
+                "which systemd runs in the initrd is not known, and what it measures depends on it"
+            }
+            Part::Host => "which systemd runs on the host is not known, and what it measures depends on it",
+        };
+        recorder.gap(pcr, GapCode::UnknownSystemd, &PHASE, reason, option);
+    }
 }
 
 /// PCR 9 before the switch to the host.
@@ -176,12 +246,13 @@ fn nvpcrs(chain: &BootChain, scenario: &Scenario, recorder: &mut Recorder<'_>) {
             "--nvpcr none where systemd initialises none",
         );
     } else {
-        recorder.assume(
-            "no-nvpcr-in-initrd",
-            "systemd in the initrd initialises no NvPCR, as the image has no key for a signed policy",
-            &[9],
-            "--nvpcr",
-        );
+        let why = if scenario.nvpcr == Declared::Absent {
+            "as declared"
+        } else {
+            "as the image has no key for a signed policy"
+        };
+        let statement = format!("systemd in the initrd initialises no NvPCR, {why}");
+        recorder.assume("no-nvpcr-in-initrd", statement, &[9], "--nvpcr");
     }
     word(recorder, 9, "nvpcr-separator", &NVPCR);
 }
@@ -189,6 +260,12 @@ fn nvpcrs(chain: &BootChain, scenario: &Scenario, recorder: &mut Recorder<'_>) {
 /// PCR 15 on the host.
 fn identity(scenario: &Scenario, recorder: &mut Recorder<'_>) {
     let pcr = PcrIndex::new(15);
+    recorder.assume(
+        "no-other-file-systems",
+        "no file system but the root is measured (gpt-auto's /var, x-systemd.pcrfs)",
+        &[15],
+        "",
+    );
     match &scenario.machine_id {
         Declared::Absent => {}
         Declared::Is(id) => {

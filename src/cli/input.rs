@@ -1,7 +1,7 @@
 //! Opening what the command line names: files, and standard input as `-`.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::Context;
@@ -9,13 +9,21 @@ use anyhow::Context;
 use super::output::hinted;
 use crate::source::Blob;
 
+/// Most bytes that a pipe may give: they go into the temporary folder, which may be memory.
+const MAX_SPOOL: u64 = 4 << 30;
+
 /// Opens a file, or takes standard input for `-`.
 ///
 /// Standard input has no positions, so it goes into an unnamed temporary file first: inputs may be larger than
 /// memory.
 pub(crate) fn open(path: &Path) -> anyhow::Result<Blob> {
+    open_limited(path, MAX_SPOOL)
+}
+
+/// The same; a pipe or device may give at most `limit` bytes.
+fn open_limited(path: &Path, limit: u64) -> anyhow::Result<Blob> {
     if path.as_os_str() == "-" {
-        return spool(&mut io::stdin().lock()).context("standard input");
+        return spool(&mut io::stdin().lock(), limit).context("standard input");
     }
     let file = File::open(path).with_context(|| path.display().to_string())?;
     let metadata = file.metadata().with_context(|| path.display().to_string())?;
@@ -25,14 +33,14 @@ pub(crate) fn open(path: &Path) -> anyhow::Result<Blob> {
     if !metadata.is_file() {
         // A pipe or device, as in `<(zstdcat uki.efi.zst)`.
         let mut file = file;
-        return spool(&mut file).with_context(|| path.display().to_string());
+        return spool(&mut file, limit).with_context(|| path.display().to_string());
     }
     Blob::from_file(file).with_context(|| path.display().to_string())
 }
 
 /// Reads a small file (or standard input) into memory.
 pub(crate) fn read_small(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
-    open(path)?.read(limit).with_context(|| path.display().to_string())
+    open_limited(path, limit)?.read(limit).with_context(|| path.display().to_string())
 }
 
 /// The name that documents use for an input: its last component, so that they don't depend on the place.
@@ -43,8 +51,15 @@ pub(crate) fn display_name(path: &Path) -> String {
     }
 }
 
-fn spool(reader: &mut impl io::Read) -> anyhow::Result<Blob> {
+/// Copies what has no positions into an unnamed temporary file.
+fn spool(reader: &mut impl io::Read, limit: u64) -> anyhow::Result<Blob> {
     let mut file = tempfile::tempfile()?;
-    io::copy(reader, &mut file)?;
+    let copied = io::copy(&mut reader.take(limit.saturating_add(1)), &mut file)?;
+    if copied > limit {
+        return Err(hinted(
+            format!("more than {limit} bytes"),
+            "give a file by its name; files may be of any size",
+        ));
+    }
     Ok(Blob::from_file(file)?)
 }

@@ -1,5 +1,6 @@
 //! `premeasure predict`: from a UKI to its PCRs.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -145,9 +146,12 @@ pub(super) struct BootArgs {
     /// Version of the stub, whatever .sdmagic says
     #[arg(long, value_name = "VERSION", help_heading = "Versions")]
     systemd_version: Option<SystemdVersion>,
-    /// Version of systemd in initrd and host, or none for an initrd without it [default: the stub's]
+    /// Version of systemd in the initrd, or none for an initrd without it (initramfs-tools) [default: the stub's]
     #[arg(long, value_name = "VERSION", help_heading = "Versions")]
-    userspace_version: Option<String>,
+    initrd_systemd: Option<String>,
+    /// Version of systemd on the host, or none for a host without it [default: the stub's]
+    #[arg(long, value_name = "VERSION", help_heading = "Versions")]
+    host_systemd: Option<String>,
     /// Version of the kernel, whatever the image says
     #[arg(long, value_name = "VERSION", value_parser = parse_kernel_version, help_heading = "Versions")]
     kernel_version: Option<KernelVersion>,
@@ -190,6 +194,9 @@ enum Format {
 pub(super) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
     let pcrs: Vec<PcrIndex> =
         args.pcrs.iter().map(|pcr| PcrIndex::try_from(*pcr)).collect::<Result<_, _>>()?;
+    refuse_two_results_on_standard_output(args)?;
+    let to_output = args.output.as_deref().is_some_and(is_standard_output);
+    let to_log = args.event_log.as_deref().is_some_and(is_standard_output);
     let needs_document = args.json || args.output.is_some();
     let predictions = predictions(&args.image, &args.boot, needs_document)?;
     predictions.warn();
@@ -202,7 +209,7 @@ pub(super) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
         if let Some(path) = &args.output {
             write_to(path, text.as_bytes())?;
         }
-        if args.json {
+        if args.json && !to_output {
             super::output::print_bytes(text.as_bytes())?;
         }
     }
@@ -217,7 +224,7 @@ pub(super) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
             let tables = all.iter().map(|prediction| render::stages_table(prediction, &pcrs));
             print(&tables.collect::<Vec<_>>().join("\n"))?;
         }
-        None if !needs_document => {
+        None if !needs_document && !to_log => {
             let tables = all.iter().map(|prediction| render::table(prediction, args.stage, &pcrs));
             let tables: Vec<String> = [render::walk(&predictions.steps)].into_iter().chain(tables).collect();
             print(&tables.iter().filter(|text| !text.is_empty()).cloned().collect::<Vec<_>>().join("\n"))?;
@@ -225,6 +232,21 @@ pub(super) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
         None => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn is_standard_output(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// Standard output takes one result: two would be of no use to whoever reads it.
+fn refuse_two_results_on_standard_output(args: &PredictArgs) -> anyhow::Result<()> {
+    let to_output = args.output.as_deref().is_some_and(is_standard_output);
+    let to_log = args.event_log.as_deref().is_some_and(is_standard_output);
+    let other = args.format.is_some() || args.stages || args.json;
+    if (to_output && (to_log || args.format.is_some() || args.stages)) || (to_log && (to_output || other)) {
+        return Err(hinted("more than one result for standard output", "give -o or --event-log a file name"));
+    }
+    Ok(())
 }
 
 /// What was predicted, and how the boot was walked.
@@ -389,8 +411,11 @@ fn scenario(args: &BootArgs) -> anyhow::Result<Scenario> {
         boot_secret: boot_secret(args.boot_secret.as_deref())?,
         console: declared(args.stub_console.as_deref(), |words| Ok(words.to_owned()))?,
         stub_version: args.systemd_version.clone(),
-        userspace: declared(args.userspace_version.as_deref(), |version| {
-            version.parse().context("--userspace-version")
+        initrd_systemd: declared(args.initrd_systemd.as_deref(), |version| {
+            version.parse().context("--initrd-systemd")
+        })?,
+        host_systemd: declared(args.host_systemd.as_deref(), |version| {
+            version.parse().context("--host-systemd")
         })?,
         kernel_version: args.kernel_version,
         machine_id: declared(args.machine_id.as_deref(), machine_id)?,
@@ -451,7 +476,12 @@ fn smbios(args: &BootArgs) -> anyhow::Result<Smbios> {
         return Smbios::parse(&table).with_context(|| path.display().to_string());
     }
     let declared = !args.smbios_strings.is_empty();
-    let oem_strings = args.smbios_strings.iter().filter(|text| *text != "none").cloned().collect();
+    let oem_strings = args
+        .smbios_strings
+        .iter()
+        .filter(|text| *text != "none")
+        .map(|text| text.clone().into_bytes())
+        .collect();
     Ok(Smbios { oem_strings, structures: None, declared })
 }
 
@@ -487,16 +517,16 @@ impl Files {
             ));
         }
         let loader = args.loader.as_deref().map(|path| self.image(InputRole::Loader, path)).transpose()?;
-        let addons = self.scoped(&args.addons, &args.global_addons, "addons");
+        let addons = Self::scoped(&args.addons, &args.global_addons, "addons")?;
         let addons = addons
             .into_iter()
             .map(|(scope, path)| Ok((scope, self.image(InputRole::Addon, path)?)))
             .collect::<anyhow::Result<_>>()?;
-        let credentials = self.scoped(&args.credentials, &args.global_credentials, "credentials");
+        let credentials = Self::scoped(&args.credentials, &args.global_credentials, "credentials")?;
         let credentials = self.companions(InputRole::Credential, credentials)?;
-        let sysexts = self.scoped(&args.sysexts, &args.global_sysexts, "extensions");
-        let confexts = self.scoped(&args.confexts, &args.global_confexts, "extensions");
-        let extensions = sysexts.into_iter().chain(confexts).collect();
+        let here = args.sysexts.iter().chain(&args.confexts);
+        let global = args.global_sysexts.iter().chain(&args.global_confexts);
+        let extensions = Self::scoped(here, global, "extensions")?;
         let extensions = self.companions(InputRole::Extension, extensions)?;
         Ok(BootChain {
             inputs: self.inputs,
@@ -513,7 +543,11 @@ impl Files {
     }
 
     /// A file belongs to every UKI when it was given as such or lies in `loader/FOLDER`.
-    fn scoped<'p>(&self, here: &'p [PathBuf], global: &'p [PathBuf], folder: &str) -> Vec<(Scope, &'p Path)> {
+    fn scoped<'p>(
+        here: impl IntoIterator<Item = &'p PathBuf>,
+        global: impl IntoIterator<Item = &'p PathBuf>,
+        folder: &str,
+    ) -> anyhow::Result<Vec<(Scope, &'p Path)>> {
         let lies_in = |path: &Path| {
             let mut parents = path.parent().into_iter().flat_map(|parent| parent.iter().rev());
             let next_is = |name: Option<&std::ffi::OsStr>, word: &str| {
@@ -521,10 +555,25 @@ impl Files {
             };
             next_is(parents.next(), folder) && next_is(parents.next(), "loader")
         };
-        let here = here
-            .iter()
-            .map(|path| (if lies_in(path) { Scope::Global } else { Scope::Local }, path.as_path()));
-        here.chain(global.iter().map(|path| (Scope::Global, path.as_path()))).collect()
+        let here =
+            here.into_iter().map(|path| (if lies_in(path) { Scope::Global } else { Scope::Local }, path));
+        let all = here.chain(global.into_iter().map(|path| (Scope::Global, path)));
+        // The files lie in one folder of a FAT volume, which ignores case. The same file may come twice, from two options
+        // with patterns that overlap (*.raw, *.confext.raw).
+        let mut seen: BTreeMap<(Scope, String), &Path> = BTreeMap::new();
+        let mut files = Vec::new();
+        for (scope, path) in all {
+            let name = display_name(path);
+            match seen.insert((scope, name.to_ascii_lowercase()), path) {
+                None => files.push((scope, path.as_path())),
+                Some(other) if other == path => {}
+                Some(_) => {
+                    let text = format!("{name} is given twice: one folder can't hold both");
+                    return Err(hinted(text, "use --global-addon and its like for files of \\loader"));
+                }
+            }
+        }
+        Ok(files)
     }
 
     fn companions(

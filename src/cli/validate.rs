@@ -12,7 +12,7 @@ use super::output::{BAD, EXIT_DIFFERS, GOOD, hinted, print, printable, styled};
 use crate::reference::{Finding, ParseDocumentError, check, check_schema, parse};
 
 /// Most bytes of a document.
-pub(super) const MAX_DOCUMENT: u64 = 256 << 20;
+pub(super) const MAX_DOCUMENT: u64 = 32 << 20;
 
 /// Check reference documents.
 ///

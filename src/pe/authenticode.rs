@@ -29,6 +29,14 @@ pub enum AuthenticodeError {
         /// Bytes of the file.
         length: u64,
     },
+    /// Sections overlap so much that hashing them is out of proportion.
+    #[error("sections overlap: their raw data adds up to {raw:#x} bytes, the file has {length:#x}")]
+    Overlap {
+        /// Sum of `SizeOfRawData`.
+        raw: u64,
+        /// Bytes of the file.
+        length: u64,
+    },
     /// Certificate table, headers and sections together are longer than the file.
     #[error(
         "certificate table ({certificates:#x} bytes), headers and sections ({hashed:#x} bytes) exceed the file \
@@ -43,6 +51,10 @@ pub enum AuthenticodeError {
         length: u64,
     },
 }
+
+/// Raw data of all sections may be this many times the file: real images have none that overlap, and hashing one
+/// range over and over is only good for wasting time.
+const MAX_OVERLAP: u64 = 4;
 
 /// What is hashed of `image`, in order.
 ///
@@ -84,6 +96,10 @@ pub fn authenticode_segments_padded(image: &PeImage, zeros: u64) -> Result<Vec<S
     // Steps 10 to 13: raw data of the sections, ascending by PointerToRawData; equal ones keep the table's order.
     let mut sections: Vec<&Section> = image.sections.iter().filter(|section| section.raw_size != 0).collect();
     sections.sort_by_key(|section| section.raw_offset);
+    let raw: u64 = sections.iter().map(|section| u64::from(section.raw_size)).sum();
+    if raw > length.saturating_mul(MAX_OVERLAP) {
+        return Err(AuthenticodeError::Overlap { raw, length });
+    }
     let mut hashed = headers_end;
     for section in sections {
         segments.push(Segment::Range(image.raw_data(section)?));

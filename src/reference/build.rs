@@ -9,7 +9,7 @@ use super::document::{
 };
 use crate::boot::{
     Content, Declared, ExitBootServices, InputId, InputRole, KernelRules, LoaderRules, Measurement,
-    PartitionTable, Payload, SecureBootSupport, Source, Stage, StubRules, UserspaceRules,
+    PartitionTable, Payload, Scenario, SecureBootSupport, Source, Stage, StubRules, UserspaceRules,
 };
 use crate::pe::{PeError, PeImage};
 use crate::prediction::{PcrPrediction, Prediction, Variant};
@@ -182,10 +182,10 @@ fn scenario(variant: &Variant, prediction: &Prediction, facts: &Facts) -> Scenar
     if scenario.profile != 0 {
         id.push_str(&format!("-profile-{}", scenario.profile));
     }
-    if let Some(number) = scenario.devicetree {
+    if let Declared::Is(number) = scenario.devicetree {
         id.push_str(&format!("-devicetree-{number}"));
     }
-    if let Some(number) = scenario.firmware_image {
+    if let Declared::Is(number) = scenario.firmware_image {
         id.push_str(&format!("-firmware-{number}"));
     }
     let assumptions = variant.recording.assumptions.iter().map(|assumption| AssumptionEntry {
@@ -203,10 +203,50 @@ fn scenario(variant: &Variant, prediction: &Prediction, facts: &Facts) -> Scenar
         confidential_vm: scenario.confidential_vm,
         load_options: scenario.load_options.as_ref().map(|units| String::from_utf16_lossy(units)),
         profile: scenario.profile.into(),
-        devicetree: scenario.devicetree.map(|number| number as u64),
-        firmware_image: scenario.firmware_image.map(|number| number as u64),
+        devicetree: number(&scenario.devicetree),
+        firmware_image: number(&scenario.firmware_image),
+        declared: declarations(scenario),
         rules_used: rules_used(variant, facts),
         assumptions: assumptions.collect(),
+    }
+}
+
+/// What was declared, so that a reader can tell on what a value rests. Secrets are only named.
+fn declarations(scenario: &Scenario) -> BTreeMap<String, String> {
+    fn text<T>(declared: &Declared<T>, value: impl Fn(&T) -> String) -> Option<String> {
+        match declared {
+            Declared::Unknown => None,
+            Declared::Absent => Some("none".to_owned()),
+            Declared::Is(is) => Some(value(is)),
+        }
+    }
+    let given = |_: &_| "given".to_owned();
+    let smbios = scenario.smbios.declared.then(|| {
+        let strings = scenario.smbios.oem_strings.is_empty() && scenario.smbios.structures.is_none();
+        if strings { "none" } else { "given" }.to_owned()
+    });
+    let facts = [
+        ("smbios", smbios),
+        ("boot-secret", text(&scenario.boot_secret, given)),
+        ("stub-console", text(&scenario.console, String::clone)),
+        ("devicetree", text(&scenario.devicetree, usize::to_string)),
+        ("firmware-image", text(&scenario.firmware_image, usize::to_string)),
+        ("systemd-version", scenario.stub_version.as_ref().map(ToString::to_string)),
+        ("initrd-systemd", text(&scenario.initrd_systemd, ToString::to_string)),
+        ("host-systemd", text(&scenario.host_systemd, ToString::to_string)),
+        ("kernel-version", scenario.kernel_version.map(|version| version.to_string())),
+        ("machine-id", text(&scenario.machine_id, String::clone)),
+        ("root-fs", text(&scenario.root_file_system, String::clone)),
+        ("volume-key", text(&scenario.volume_key, |()| "given".to_owned())),
+        ("nvpcr", text(&scenario.nvpcr, |()| "given".to_owned())),
+    ];
+    facts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
+fn number(choice: &Declared<usize>) -> Option<u64> {
+    match choice {
+        Declared::Is(number) => Some(*number as u64),
+        Declared::Absent | Declared::Unknown => None,
     }
 }
 
@@ -247,17 +287,23 @@ fn rules_used(variant: &Variant, facts: &Facts) -> BTreeMap<String, RulesUsed> {
             RulesUsed { version: version.to_string(), rules_from: rules.from.to_string(), nearest },
         );
     }
-    let userspace = match &variant.scenario.userspace {
-        Declared::Is(version) => Some(version.clone()),
-        Declared::Absent => None,
-        Declared::Unknown => stub,
-    };
-    if let Some((version, rules)) = userspace.as_ref().and_then(|v| Some((v, UserspaceRules::of(v)?))) {
-        let nearest = version.major > StubRules::NEWEST;
-        used.insert(
-            "systemd".to_owned(),
-            RulesUsed { version: version.to_string(), rules_from: rules.from.to_string(), nearest },
-        );
+    let parts = [
+        ("systemd-initrd", &variant.scenario.initrd_systemd),
+        ("systemd-host", &variant.scenario.host_systemd),
+    ];
+    for (name, declared) in parts {
+        let version = match declared {
+            Declared::Is(version) => Some(version),
+            Declared::Absent => None,
+            Declared::Unknown => stub.as_ref().filter(|version| !version.is_patched()),
+        };
+        if let Some((version, rules)) = version.and_then(|v| Some((v, UserspaceRules::of(v)?))) {
+            let nearest = version.major > StubRules::NEWEST;
+            used.insert(
+                name.to_owned(),
+                RulesUsed { version: version.to_string(), rules_from: rules.from.to_string(), nearest },
+            );
+        }
     }
     used
 }

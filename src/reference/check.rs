@@ -58,6 +58,10 @@ pub fn parse(text: &[u8]) -> Result<Document, ParseDocumentError> {
 #[must_use]
 pub fn check(document: &Document) -> Vec<Finding> {
     let mut findings = Findings(Vec::new());
+    if let Some(problem) = beyond_limits(document) {
+        findings.add("document", problem);
+        return findings.0;
+    }
     if document.kind != KIND {
         findings.add("kind", format!("is '{}', expected '{KIND}'", document.kind));
     }
@@ -71,6 +75,20 @@ pub fn check(document: &Document) -> Vec<Finding> {
         check_variant(document, variant, &banks, &format!("variants[{index}]"), &mut findings);
     }
     findings.0
+}
+
+/// More than any real document has; the checks below cost more than the document's length.
+fn beyond_limits(document: &Document) -> Option<String> {
+    let variant = |of: fn(&VariantEntry) -> usize| document.variants.iter().map(of).max().unwrap_or(0);
+    let counts = [
+        ("stages", document.stages.len(), 64),
+        ("rules", document.rules.len(), 1024),
+        ("variants", document.variants.len(), 4096),
+        ("PCRs of a variant", variant(|variant| variant.pcrs.len()), usize::from(PcrIndex::COUNT)),
+        ("measurements of a variant", variant(|variant| variant.measurements.len()), 1 << 16),
+    ];
+    let excess = counts.into_iter().find(|(_, count, limit)| count > limit);
+    excess.map(|(what, count, limit)| format!("has {count} {what}, the limit is {limit}"))
 }
 
 struct Findings(Vec<Finding>);
@@ -250,8 +268,9 @@ fn check_pcr(
         }
         check_digests(&value.digests, banks, &format!("{place}.values[{}].digests", value.stage), findings);
     }
-    for (number, stage) in document.stages.iter().enumerate() {
-        let expected = replay(document, variant, index, number, banks);
+    let mut replayed = Replay::new(variant, index, banks);
+    for stage in &document.stages {
+        let expected = replayed.value_at(stage.id.as_str());
         let found = values.get(stage.id.as_str());
         let problem = match (expected, found) {
             (None, None) => continue,
@@ -265,27 +284,37 @@ fn check_pcr(
     check_status(document, pcr, place, findings);
 }
 
-/// Extends the register with everything up to a stage; `None` when something is not known.
-fn replay(
-    document: &Document,
-    variant: &VariantEntry,
-    pcr: PcrIndex,
-    until: usize,
-    banks: &[HashAlgorithm],
-) -> Option<BankDigests> {
-    let measurements: Vec<&MeasurementEntry> = variant
-        .measurements
-        .iter()
-        .filter(|measurement| measurement.pcr == pcr.get())
-        .filter(|measurement| stage_number(document, &measurement.stage).is_some_and(|stage| stage <= until))
-        .collect();
-    let value = |bank: &HashAlgorithm| {
-        let value = measurements.iter().try_fold(pcr.start_value(*bank), |value, measurement| {
-            Some(extend(value, digest(*bank, measurement.digests.as_ref()?.get(bank.name())?)?))
-        })?;
-        Some((bank.name().to_owned(), value.to_string()))
-    };
-    banks.iter().map(value).collect()
+/// One register under way. Measurements are in the order of the stages, which is checked elsewhere.
+struct Replay<'a> {
+    measurements: std::iter::Peekable<std::vec::IntoIter<&'a MeasurementEntry>>,
+    /// The value in each bank; `None` from where on something is not known.
+    values: Option<Vec<Digest>>,
+}
+
+impl<'a> Replay<'a> {
+    fn new(variant: &'a VariantEntry, pcr: PcrIndex, banks: &[HashAlgorithm]) -> Self {
+        let measurements = variant.measurements.iter().filter(|measurement| measurement.pcr == pcr.get());
+        Self {
+            measurements: measurements.collect::<Vec<_>>().into_iter().peekable(),
+            values: Some(banks.iter().map(|bank| pcr.start_value(*bank)).collect()),
+        }
+    }
+
+    /// Extends the register with everything of a stage; stages are asked for in order.
+    fn value_at(&mut self, stage: &str) -> Option<BankDigests> {
+        while let Some(measurement) = self.measurements.next_if(|measurement| measurement.stage == stage) {
+            self.values = self.values.take().and_then(|values| {
+                let digests = measurement.digests.as_ref()?;
+                let next = |value: Digest| {
+                    let bank = value.algorithm();
+                    Some(extend(value, digest(bank, digests.get(bank.name())?)?))
+                };
+                values.into_iter().map(next).collect()
+            });
+        }
+        let values = self.values.as_ref()?.iter();
+        Some(values.map(|value| (value.algorithm().name().to_owned(), value.to_string())).collect())
+    }
 }
 
 fn check_status(document: &Document, pcr: &PcrEntry, place: &str, findings: &mut Findings) {

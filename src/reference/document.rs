@@ -149,6 +149,9 @@ pub struct ScenarioEntry {
     /// Which `.efifw` the stub takes, counted from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub firmware_image: Option<u64>,
+    /// What was declared of the machine, by option: `none`, a value, or `given` where the value is a secret or a file.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub declared: BTreeMap<String, String>,
     /// Whose rules were used, by program.
     pub rules_used: BTreeMap<String, RulesUsed>,
     /// What was taken for granted.

@@ -8,6 +8,17 @@ pub const SCHEMA: &str = include_str!("../../schemas/reference.schema.json");
 /// Most findings that one document is worth.
 const MAX_FINDINGS: usize = 100;
 
+/// JSON values of a document whose errors are all listed.
+const MAX_VALUES: usize = 200_000;
+
+fn size_of_value(value: &serde_json::Value) -> usize {
+    match value {
+        serde_json::Value::Array(items) => 1 + items.iter().map(size_of_value).sum::<usize>(),
+        serde_json::Value::Object(members) => 1 + members.values().map(size_of_value).sum::<usize>(),
+        _ => 1,
+    }
+}
+
 /// The schema that ships with this program does not load: a defect of the build.
 #[derive(Debug, thiserror::Error)]
 #[error("the built-in schema is unusable: {0}")]
@@ -21,7 +32,12 @@ pub fn check_schema(document: &serde_json::Value) -> Result<Vec<Finding>, Schema
     let schema: serde_json::Value =
         serde_json::from_str(SCHEMA).map_err(|error| SchemaError(error.to_string()))?;
     let validator = jsonschema::validator_for(&schema).map_err(|error| SchemaError(error.to_string()))?;
-    let errors = validator.iter_errors(document).take(MAX_FINDINGS);
+    // Collecting errors can cost many times a document's size: what is large and wrong gets its first error only.
+    let whole = size_of_value(document) <= MAX_VALUES;
+    let limit = if whole { MAX_FINDINGS } else { 1 };
+    let first = if whole { None } else { Some(validator.validate(document).err()) };
+    let all = if whole { Some(validator.iter_errors(document)) } else { None };
+    let errors = first.into_iter().flatten().chain(all.into_iter().flatten()).take(limit);
     Ok(errors
         .map(|error| {
             let place = error.instance_path().to_string();

@@ -120,6 +120,8 @@ pub fn profile_count(image: &PeImage) -> usize {
 pub struct SectionSet<'a> {
     image: &'a PeImage,
     lookup: SectionLookup,
+    /// Sections that reach beyond this address are not seen.
+    image_end: Option<u64>,
     base: &'a [Section],
     profile: &'a [Section],
 }
@@ -128,7 +130,7 @@ impl<'a> SectionSet<'a> {
     /// All sections, for a program that knows no profiles.
     #[must_use]
     pub fn without_profiles(image: &'a PeImage, lookup: SectionLookup) -> Self {
-        Self { image, lookup, base: &image.sections, profile: &[] }
+        Self { image, lookup, image_end: None, base: &image.sections, profile: &[] }
     }
 
     /// The base sections (all before the first `.profile`) and those of profile `number` (systemd
@@ -157,7 +159,18 @@ impl<'a> SectionSet<'a> {
         let end = starts.get(wanted.saturating_add(1)).copied().unwrap_or(image.sections.len());
         let base = image.sections.get(..*first).unwrap_or_default();
         let profile = image.sections.get(*start..end).unwrap_or_default();
-        Ok(Self { image, lookup, base, profile })
+        Ok(Self { image, lookup, image_end: None, base, profile })
+    }
+
+    /// The same, without sections whose memory range exceeds `SizeOfImage` (systemd from 262 on).
+    #[must_use]
+    pub fn inside_image(self) -> Self {
+        Self { image_end: Some(self.image.size_of_image.into()), ..self }
+    }
+
+    fn sees(&self, section: &Section) -> bool {
+        let end = u64::from(section.virtual_address).saturating_add(section.virtual_size.into());
+        self.image_end.is_none_or(|image_end| end <= image_end)
     }
 
     /// The section that the stub finds under `name`; an empty one counts as absent.
@@ -179,14 +192,16 @@ impl<'a> SectionSet<'a> {
     /// When a section's bytes do not lie inside the file.
     pub fn all(&self, name: &str) -> Result<Vec<LoadedSection>, PeError> {
         let sections = self.profile.iter().chain(self.base);
-        let named = sections.filter(|section| section.virtual_size != 0 && section.name.is(name));
+        let present = sections.filter(|section| section.virtual_size != 0 && self.sees(section));
+        let named = present.filter(|section| section.name.is(name));
         named.map(|section| LoadedSection::new(self.image, section)).collect()
     }
 
     fn find(&self, sections: &'a [Section], name: &str) -> Option<&'a Section> {
+        let mut seen = sections.iter().filter(|section| self.sees(section));
         match self.lookup {
-            SectionLookup::LastByPrefix => sections.iter().rfind(|section| section.name.starts_with(name)),
-            SectionLookup::FirstExact => sections.iter().find(|section| section.name.is(name)),
+            SectionLookup::LastByPrefix => seen.rfind(|section| section.name.starts_with(name)),
+            SectionLookup::FirstExact => seen.find(|section| section.name.is(name)),
         }
     }
 }

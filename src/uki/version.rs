@@ -19,6 +19,19 @@ pub struct SystemdVersion {
 }
 
 impl SystemdVersion {
+    /// The text names a distribution's build of an unnamed point release (`252-46.el9`), which may hold anything that
+    /// was backported: Red Hat's 252 measures what upstream does from 254 on. Which rules it follows is not known.
+    #[must_use]
+    pub fn is_patched(&self) -> bool {
+        let rest = self.text.trim_start_matches('v').trim_start_matches(|c: char| c.is_ascii_digit());
+        let names_point_release = rest.starts_with('.');
+        let points_matter = matches!(self.major, 252 | 254 | 255);
+        !names_point_release
+            && rest.starts_with('-')
+            && (points_matter || rest.contains(".el"))
+            && !rest.starts_with("-rc")
+    }
+
     /// The numbers alone.
     #[must_use]
     pub fn key(&self) -> (u16, u16) {
@@ -148,6 +161,17 @@ mod tests {
         }
         for text in ["", "latest", "-1", "999999999"] {
             assert!(text.parse::<SystemdVersion>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn builds_of_unnamed_point_releases_are_told_apart() {
+        let patched = |text: &str| text.parse::<SystemdVersion>().expect("a version").is_patched();
+        for text in ["252-46.el9", "252-46.el9_5.2", "255-1", "257-9.el10"] {
+            assert!(patched(text), "{text}");
+        }
+        for text in ["252", "252.39-1~deb12u2", "257-1", "254-rc1", "254~rc2", "262.1-1", "256"] {
+            assert!(!patched(text), "{text}");
         }
     }
 

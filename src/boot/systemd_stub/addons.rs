@@ -1,6 +1,6 @@
 //! Addons: loaded as images, then taken apart.
 
-use super::command_line::{decode, join, mangle};
+use super::command_line::{TextProblem, decode, join, mangle};
 use super::rules::{self, Addons};
 use super::{Stub, addon_sections, append};
 use crate::boot::linux::tagged;
@@ -33,6 +33,19 @@ impl Addon<'_> {
     pub(super) fn input(&self) -> crate::boot::InputId {
         self.file.input
     }
+}
+
+/// Compares as many bytes as the addon's section has, up to a common NUL (systemd `strneq8`): an addon for `6.12`
+/// fits a UKI of `6.12.3`.
+fn same_uname(own: &[u8], addon: &[u8]) -> bool {
+    for (index, byte) in addon.iter().enumerate() {
+        match (own.get(index).copied().unwrap_or(0), *byte) {
+            (0, 0) => return true,
+            (own, other) if own != other => return false,
+            _ => {}
+        }
+    }
+    true
 }
 
 /// The names that the stub finds in a folder: regular, visible, ASCII, with the suffix; sorted by UTF-16 unit.
@@ -90,7 +103,7 @@ impl<'a> Stub<'a> {
         recorder: &mut Recorder<'_>,
     ) -> Result<Option<Addon<'a>>, BootError> {
         let in_addon = |error| BootError::image(&file.name, error);
-        let sections = addon_sections(&file.image, self.rules.lookup);
+        let sections = addon_sections(&file.image, self.rules);
         let get = |name: &str| sections.get(name).map_err(in_addon);
         if get(".linux")?.is_some() {
             recorder.warn(format!("{}: has .linux, so the stub rejects it as an addon", file.name));
@@ -99,10 +112,11 @@ impl<'a> Stub<'a> {
         if self.rules.checks_addon_uname
             && let (Some(own), Some(other)) = (self.section(".uname")?, get(".uname")?)
         {
-            let own =
-                own.read_text(MAX_TEXT).map_err(|error| BootError::image(&self.chain.uki.name, error))?;
-            let other = other.read_text(MAX_TEXT).map_err(in_addon)?;
-            if own != other {
+            let own = own.read(MAX_TEXT).map_err(|error| BootError::image(&self.chain.uki.name, error))?;
+            let other = other.read(MAX_TEXT).map_err(in_addon)?;
+            if !same_uname(&own, &other) {
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned();
+                let (own, other) = (text(&own), text(&other));
                 recorder
                     .warn(format!("{}: made for kernel {other}, not {own}; the stub rejects it", file.name));
                 return Ok(None);
@@ -168,6 +182,19 @@ impl<'a> Stub<'a> {
             }
             Ok(texts) => mangle(how, &join(&texts)),
         };
+        // Up to 256 what becomes of a blank text is undefined or was not observed.
+        if text.is_empty() {
+            let reason = "addons have only blank command lines, which stubs of 254 to 256 don't handle";
+            recorder.gap(
+                PCR,
+                GapCode::CommandLine,
+                &rules::ADDON_COMMAND_LINE,
+                reason,
+                "addons with a command line",
+            );
+            self.command_line = Err(TextProblem::Blank);
+            return;
+        }
         self.measure_text("addons", &text, Source::Derived(inputs), &rules::ADDON_COMMAND_LINE, recorder);
         if let Ok(line) = &mut self.command_line {
             append(line, &text);

@@ -1,6 +1,8 @@
 //! Credentials and extensions beside the UKI: one archive of each kind, into PCR 12 or 13.
 
 use super::Stub;
+use std::collections::BTreeSet;
+
 use super::addons::is_candidate;
 use super::rules::{self, Step};
 use crate::boot::cpio::{Archive, Target};
@@ -151,9 +153,11 @@ impl Stub<'_> {
 
     /// Companions that no archive of this stub takes.
     pub(super) fn warn_of_unused_companions(&self, recorder: &mut Recorder<'_>) {
-        let kinds = || KINDS.iter().filter(|kind| self.rules.steps.contains(&kind.step));
+        let kinds = KINDS.iter().filter(|kind| self.rules.steps.contains(&kind.step));
+        let used: BTreeSet<InputId> =
+            kinds.flat_map(|kind| self.companions(kind)).map(|file| file.input).collect();
         for file in self.chain.credentials.iter().chain(&self.chain.extensions) {
-            if !kinds().any(|kind| self.companions(kind).iter().any(|used| used.input == file.input)) {
+            if !used.contains(&file.input) {
                 recorder.warn(format!(
                     "{}: this stub does not take it: credentials are *.cred, system extensions *.raw, configuration \
                      extensions *.confext.raw (from 256 on), global extensions from 258 on",

@@ -20,12 +20,12 @@ use super::recorder::{Event, Recorder};
 use super::replay::BootError;
 use super::systemd_boot::Started;
 use super::text::{utf16_nul, utf16_text};
-use super::{BootChain, Declared, InputId, Scenario, firmware};
+use super::{BootChain, Declared, InputId, NamedImage, Scenario, firmware};
 use crate::hashing::Segment;
 use crate::pe::PeImage;
 use crate::tcg::{EventType, PcrIndex};
 use crate::uki::{
-    Kernel, LoadedSection, LoaderInfo, MAX_TEXT, Product, SectionLookup, SectionSet, SystemdVersion,
+    Kernel, KernelFormat, LoadedSection, LoaderInfo, MAX_TEXT, Product, SectionSet, SystemdVersion,
 };
 
 const PROFILE_TAG: u32 = 0x13AE_D6DB;
@@ -63,30 +63,51 @@ pub(super) fn identify(
         Some(version) => Some(version.clone()),
         None => {
             let info = LoaderInfo::of(image)?;
-            info.filter(|info| info.product == Product::SystemdStub).and_then(|info| info.version)
+            let stub = info.filter(|info| info.product == Product::SystemdStub);
+            stub.and_then(|info| info.version).filter(|version| !version.is_patched())
         }
     };
     Ok(version.and_then(|version| StubRules::of(&version).map(|rules| (version, rules))))
 }
 
-/// How many sections of a name a stub of these rules chooses among by the machine it runs on: `.dtbauto` and
-/// `.efifw`.
+/// How many sections of a name the chain's stub chooses among by the machine it runs on: `.dtbauto` and `.efifw`.
 ///
 /// # Errors
-/// As [`SectionSet::all`]; an image without the profile has no choices.
-pub fn choices(
-    image: &PeImage,
-    rules: &StubRules,
-    profile: u32,
-    name: &str,
-) -> Result<usize, crate::pe::PeError> {
+/// When the image can't be read; an image without the profile has no choices.
+pub fn choices(chain: &BootChain, scenario: &Scenario, name: &str) -> Result<usize, crate::pe::PeError> {
+    if chain.payload != super::Payload::UnifiedKernelImage {
+        return Ok(0);
+    }
+    let image = &chain.uki.image;
+    let Some((_, rules)) = identify(image, scenario.stub_version.as_ref())? else { return Ok(0) };
     let selects =
         rules.measured_sections.contains(&name) && (name != ".efifw" || rules.selects_firmware_image);
     if !selects {
         return Ok(0);
     }
-    let Ok(sections) = SectionSet::with_profile(image, rules.lookup, profile) else { return Ok(0) };
+    let profile = selected_profile(rules, scenario);
+    let Ok(sections) = section_set(image, rules, profile) else { return Ok(0) };
     Ok(sections.all(name)?.len())
+}
+
+/// The profile that a stub selects by the options asked for.
+pub(super) fn selected_profile(rules: &StubRules, scenario: &Scenario) -> u32 {
+    let options = super::systemd_boot::requested_options(scenario);
+    parse_load_options(options.as_deref(), rules, scenario, true).profile.unwrap_or(0)
+}
+
+/// The sections as a stub of these rules finds them.
+fn section_set<'a>(
+    image: &'a PeImage,
+    rules: &StubRules,
+    profile: u32,
+) -> Result<SectionSet<'a>, crate::uki::ProfileError> {
+    let sections = if rules.profiles {
+        SectionSet::with_profile(image, rules.lookup, profile)?
+    } else {
+        SectionSet::without_profiles(image, rules.lookup)
+    };
+    Ok(if rules.checks_size_of_image { sections.inside_image() } else { sections })
 }
 
 /// Runs the stub; `None` when it is not known.
@@ -99,7 +120,7 @@ pub(super) fn run(
     let uki = &chain.uki;
     let identified = identify(&uki.image, scenario.stub_version.as_ref());
     let Some((version, rules)) = identified.map_err(|error| BootError::image(&uki.name, error))? else {
-        report_unknown_stub(&uki.name, recorder);
+        report_unknown_stub(uki, scenario, recorder)?;
         return Ok(None);
     };
     if version.major > StubRules::NEWEST {
@@ -126,7 +147,7 @@ struct Stub<'a> {
     addons: Vec<Addon<'a>>,
     /// The command line so far; `Err` from where on it is not known.
     command_line: Result<Option<Vec<u16>>, TextProblem>,
-    /// SMBIOS strings came into a command line that did not exist yet: 254 to 256 print `(null)`.
+    /// Inputs that the initrd and the command line are made of, so far.
     used_inputs: Vec<InputId>,
 }
 
@@ -138,22 +159,27 @@ impl<'a> Stub<'a> {
         rules: &'static StubRules,
     ) -> Result<Self, BootError> {
         let image = &chain.uki.image;
-        let probe = SectionSet::without_profiles(image, rules.lookup);
         let in_uki = |error| BootError::image(&chain.uki.name, error);
         // The profile decides which .cmdline there is, and whether there is one decides about the options; but the
         // selector itself is read before.
         let selected = parse_load_options(started.load_options.as_deref(), rules, scenario, true).profile;
         let profile = selected.unwrap_or(0);
-        let sections = if rules.profiles {
-            SectionSet::with_profile(image, rules.lookup, profile)
-                .map_err(|error| BootError::Profile { name: chain.uki.name.clone(), error })?
-        } else {
-            probe
-        };
+        if scenario.profile != 0 && scenario.profile != profile {
+            return Err(BootError::ProfileIgnored {
+                name: chain.uki.name.clone(),
+                profile: scenario.profile,
+            });
+        }
+        let sections = section_set(image, rules, profile)
+            .map_err(|error| BootError::Profile { name: chain.uki.name.clone(), error })?;
         let command_line = sections.get(".cmdline").map_err(in_uki)?;
         let options =
             parse_load_options(started.load_options.as_deref(), rules, scenario, command_line.is_some());
         let base = match (&options.accepted, command_line) {
+            // 255 and 256 read past the end of a blank text.
+            (Some(accepted), _) if accepted.used.is_empty() && rules.mangle == Mangle::TrimUnsafe => {
+                Err(TextProblem::Blank)
+            }
             (Some(accepted), _) => Ok(Some(accepted.used.clone())),
             (None, None) => Ok(None),
             (None, Some(section)) => {
@@ -280,9 +306,9 @@ impl<'a> Stub<'a> {
     fn measure_sections(&self, recorder: &mut Recorder<'_>) -> Result<(), BootError> {
         for name in self.rules.measured_sections {
             let section = match *name {
-                ".dtbauto" => self.chosen(name, self.scenario.devicetree)?,
+                ".dtbauto" => self.chosen(name, &self.scenario.devicetree, recorder)?,
                 ".efifw" if !self.rules.selects_firmware_image => None,
-                ".efifw" => self.chosen(name, self.scenario.firmware_image)?,
+                ".efifw" => self.chosen(name, &self.scenario.firmware_image, recorder)?,
                 _ => self.section(name)?,
             };
             if let Some(section) = section {
@@ -307,21 +333,37 @@ impl<'a> Stub<'a> {
     }
 
     /// The section that the machine selects among equal ones.
-    fn chosen(&self, name: &str, choice: Option<usize>) -> Result<Option<LoadedSection>, BootError> {
-        let Some(choice) = choice else { return Ok(None) };
+    fn chosen(
+        &self,
+        name: &str,
+        choice: &Declared<usize>,
+        recorder: &mut Recorder<'_>,
+    ) -> Result<Option<LoadedSection>, BootError> {
         let all = self.sections.all(name).map_err(|error| BootError::image(&self.chain.uki.name, error))?;
-        Ok(all.into_iter().nth(choice))
+        match choice {
+            Declared::Is(number) => Ok(all.into_iter().nth(*number)),
+            Declared::Absent => Ok(None),
+            Declared::Unknown => {
+                if !all.is_empty() {
+                    recorder.gap(
+                        PcrIndex::new(11),
+                        GapCode::Devicetree,
+                        &rules::SECTION,
+                        format!(
+                            "which of {} sections {name} the stub takes depends on the machine",
+                            all.len()
+                        ),
+                        "--devicetree N or none, --firmware-image N or none",
+                    );
+                }
+                Ok(None)
+            }
+        }
     }
 
     /// A section of the UKI as the stub finds it.
     fn section(&self, name: &str) -> Result<Option<LoadedSection>, BootError> {
-        let section =
-            self.sections.get(name).map_err(|error| BootError::image(&self.chain.uki.name, error))?;
-        let limit = u64::from(self.chain.uki.image.size_of_image);
-        Ok(section.filter(|section| {
-            let end = u64::from(section.section.virtual_address) + section.len();
-            !self.rules.checks_size_of_image || end <= limit
-        }))
+        self.sections.get(name).map_err(|error| BootError::image(&self.chain.uki.name, error))
     }
 
     fn section_source(&self, input: InputId, section: &LoadedSection) -> Source {
@@ -335,6 +377,17 @@ impl<'a> Stub<'a> {
 
     fn measure_load_options(&self, recorder: &mut Recorder<'_>) {
         let Some(accepted) = &self.options.accepted else { return };
+        if self.command_line == Err(TextProblem::Blank) {
+            let reason = "LoadOptions are blank, which stubs of 255 and 256 read past their end";
+            recorder.gap(
+                PcrIndex::new(12),
+                GapCode::CommandLine,
+                &rules::LOAD_OPTIONS,
+                reason,
+                "another command line",
+            );
+            return;
+        }
         self.measure_text(
             "LoadOptions",
             &accepted.measured,
@@ -368,7 +421,16 @@ impl<'a> Stub<'a> {
     fn measure_smbios_command_line(&mut self, recorder: &mut Recorder<'_>) {
         let text = self.scenario.smbios.value("io.systemd.stub.kernel-cmdline-extra");
         let Some(text) = text.filter(|_| !self.scenario.confidential_vm) else { return };
-        let Ok(mut text) = command_line::decode(text.as_bytes()) else { return };
+        let mut text = match command_line::decode(text) {
+            Ok(text) => text,
+            Err(problem) => {
+                let reason = "an SMBIOS string is not valid UTF-8, so how the stub decodes it is not known";
+                let remedy = "another SMBIOS string";
+                recorder.gap(PcrIndex::new(12), GapCode::Smbios, &rules::SMBIOS_COMMAND_LINE, reason, remedy);
+                self.command_line = Err(problem);
+                return;
+            }
+        };
         let knows_null = self.rules.profiles;
         if knows_null {
             text = command_line::mangle(self.rules.mangle, &text);
@@ -381,7 +443,7 @@ impl<'a> Stub<'a> {
         match line {
             // A formatter of 254 to 256 prints a missing text as "(null)".
             None if !knows_null => {
-                *line = Some([&super::text::utf16_units("(null) "), text.as_slice()].concat())
+                *line = Some([&super::text::utf16_units("(null) "), text.as_slice()].concat());
             }
             _ => append(line, &text),
         }
@@ -414,13 +476,22 @@ impl<'a> Stub<'a> {
                 "the kernel in .linux is no PE image, so what the firmware measures when the stub loads it is not known",
                 "an image with a Linux kernel that has an EFI stub",
             ),
-            (_, true) if loads => recorder.assume(
-                "no-shim",
-                "no shim of version 16.0 is involved, which would measure the kernel in .linux",
-                &[4],
-                "",
-            ),
             _ => {}
+        }
+        if self.scenario.secure_boot {
+            let statement = "no shim of version 16.0 is involved, which would measure the kernel in .linux";
+            recorder.assume("no-shim", statement, &[4], "");
+        }
+        if facts.as_ref().is_some_and(|facts| facts.format == KernelFormat::Zboot) {
+            for pcr in [4, 9] {
+                recorder.gap(
+                    PcrIndex::new(pcr),
+                    GapCode::UnknownKernel,
+                    &rules::INNER_KERNEL,
+                    "the kernel in .linux is packed as vmlinuz.efi; what is measured when it unpacks itself is not known",
+                    "a UKI with the unpacked kernel image",
+                );
+            }
         }
         let enters_efi_stub = image.is_ok_and(|kernel| kernel.major_image_version >= 1);
         Ok(facts.map(|facts| StartedKernel { facts, uname, enters_efi_stub }))
@@ -429,14 +500,13 @@ impl<'a> Stub<'a> {
     /// LoadOptions that the kernel finds.
     fn kernel_options(&self, recorder: &mut Recorder<'_>) -> KernelOptions {
         let text = match &self.command_line {
+            Ok(text) => text.clone(),
             Err(problem) => {
                 let reason = match problem {
                     TextProblem::NotUtf8 => {
                         "a command line is not valid UTF-8, so how the stub decodes it is not known"
                     }
-                    TextProblem::Blank => {
-                        "the command line is blank, which stubs of 255 and 256 read past its end"
-                    }
+                    TextProblem::Blank => "a command line is blank, which stubs of 254 to 256 don't handle",
                 };
                 return KernelOptions::Unknown(
                     GapCode::CommandLine,
@@ -444,35 +514,46 @@ impl<'a> Stub<'a> {
                     "another command line",
                 );
             }
-            Ok(Some(text)) => text,
-            // Nothing replaced the LoadOptions of the stub's own image, which the kernel runs in.
-            Ok(None) if self.rules.inner_kernel == InnerKernel::OwnLoader => {
-                let own = self.started.load_options.clone();
-                return self.with_console(own, recorder);
-            }
-            Ok(None) => return KernelOptions::None,
         };
-        self.with_console(Some(text.clone()), recorder)
+        let text = match self.with_console(text, recorder) {
+            Ok(text) => text,
+            Err(unknown) => return unknown,
+        };
+        match text {
+            Some(text) => KernelOptions::Text(text),
+            // Nothing replaced the LoadOptions of the stub's own image, which the kernel runs in.
+            None if self.rules.inner_kernel == InnerKernel::OwnLoader => {
+                self.started.load_options.clone().map_or(KernelOptions::None, KernelOptions::Text)
+            }
+            None => KernelOptions::None,
+        }
     }
 
-    /// From 261 on the stub adds a console if the command line has none.
-    fn with_console(&self, text: Option<Vec<u16>>, recorder: &mut Recorder<'_>) -> KernelOptions {
+    /// From 261 on the stub adds a console if the command line has none (systemd `cmdline_append_console`).
+    fn with_console(
+        &self,
+        mut text: Option<Vec<u16>>,
+        recorder: &mut Recorder<'_>,
+    ) -> Result<Option<Vec<u16>>, KernelOptions> {
         let has_console = text.as_ref().is_some_and(|text| has_word(text, "console="));
         if !self.rules.adds_console || has_console {
-            return text.map_or(KernelOptions::None, KernelOptions::Text);
+            return Ok(text);
         }
-        let mut text = text;
         match &self.scenario.console {
-            Declared::Unknown => KernelOptions::Unknown(
-                GapCode::Console,
-                "the command line has no console=, so the stub adds words for the consoles that the machine has".to_owned(),
-                "--stub-console 'console=hvc0' with what the machine adds, or --stub-console none",
-            ),
-            Declared::Absent => text.map_or(KernelOptions::None, KernelOptions::Text),
+            Declared::Unknown => {
+                let reason = "the command line has no console=, so the stub adds words for the consoles that the machine has";
+                let remedy =
+                    "--stub-console 'console=hvc0' with what the machine adds, or --stub-console none";
+                Err(KernelOptions::Unknown(GapCode::Console, reason.to_owned(), remedy))
+            }
+            Declared::Absent => {
+                recorder.assume("stub-console", "the stub adds no console", &[9], "--stub-console");
+                Ok(text)
+            }
             Declared::Is(words) => {
                 recorder.assume("stub-console", format!("the stub adds {words}"), &[9], "--stub-console");
                 append(&mut text, &super::text::utf16_units(words));
-                text.map_or(KernelOptions::None, KernelOptions::Text)
+                Ok(text)
             }
         }
     }
@@ -515,21 +596,36 @@ pub(super) fn measure_smbios_structures(scenario: &Scenario, recorder: &mut Reco
     }
 }
 
-fn report_unknown_stub(name: &str, recorder: &mut Recorder<'_>) {
+fn report_unknown_stub(
+    uki: &NamedImage,
+    scenario: &Scenario,
+    recorder: &mut Recorder<'_>,
+) -> Result<(), BootError> {
+    let info = LoaderInfo::of(&uki.image).map_err(|error| BootError::image(&uki.name, error))?;
+    let why = match (&scenario.stub_version, info) {
+        (Some(version), _) => format!("systemd-stub {version} is older than 252, the oldest version known"),
+        (None, None) => "the image has no .sdmagic that names its stub".to_owned(),
+        (None, Some(info)) => match info.version {
+            Some(version) if version.is_patched() => {
+                format!("{} names no point release, and distributions backport what is measured", info.text)
+            }
+            _ => format!("{} is not systemd-stub of a version since 252", info.text),
+        },
+    };
     for pcr in [1, 4, 9, 11, 12, 13] {
         recorder.gap(
             PcrIndex::new(pcr),
             GapCode::UnknownStub,
             &rules::UNKNOWN_STUB,
-            format!(
-                "{name} has no .sdmagic of systemd-stub 252 or later, so what its stub measures is not known"
-            ),
-            "--systemd-version with the version of the stub, if it is systemd's",
+            format!("{why}, so what the stub measures is not known"),
+            "--systemd-version with the upstream version that the stub behaves as",
         );
     }
+    Ok(())
 }
 
 /// The look-up of addons' sections is that of the stub which reads them.
-fn addon_sections(image: &PeImage, lookup: SectionLookup) -> SectionSet<'_> {
-    SectionSet::without_profiles(image, lookup)
+fn addon_sections<'a>(image: &'a PeImage, rules: &StubRules) -> SectionSet<'a> {
+    let sections = SectionSet::without_profiles(image, rules.lookup);
+    if rules.checks_size_of_image { sections.inside_image() } else { sections }
 }

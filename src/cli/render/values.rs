@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use crate::boot::{ExitBootServices, SecureBootSupport, Stage};
+use crate::boot::{Declared, ExitBootServices, SecureBootSupport, Stage};
 use crate::cli::output::{FAINT, GOOD, STRONG, styled};
 use crate::cli::table::{Align, Cell, Table};
 use crate::prediction::{Prediction, StageValue, Status, Variant};
@@ -96,12 +96,12 @@ pub(super) fn conditions(variant: &Variant) -> [Condition; 6] {
         ExitBootServices::Success => (0, "the first ExitBootServices succeeds".to_owned()),
         ExitBootServices::FailureThenSuccess => (1, "the first ExitBootServices fails".to_owned()),
     };
-    let chosen = |number: Option<usize>, name: &str| match number {
-        Some(number) => (number.saturating_add(1), format!("{name} number {number}")),
-        None => (0, format!("no {name}")),
+    let chosen = |number: &Declared<usize>, name: &str| match number {
+        Declared::Is(number) => (number.saturating_add(1), format!("{name} number {number}")),
+        Declared::Absent | Declared::Unknown => (0, format!("no {name}")),
     };
-    let devicetree = chosen(scenario.devicetree, ".dtbauto");
-    let firmware = chosen(scenario.firmware_image, ".efifw");
+    let devicetree = chosen(&scenario.devicetree, ".dtbauto");
+    let firmware = chosen(&scenario.firmware_image, ".efifw");
     let support = match scenario.secure_boot_support {
         SecureBootSupport::Present | SecureBootSupport::Absent => (0, String::new()),
         SecureBootSupport::AssumedPresent => (1, "firmware built with Secure Boot".to_owned()),
