@@ -76,6 +76,7 @@ impl PlatformPart {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
     use crate::baseline::{LogName, PlatformEvent};

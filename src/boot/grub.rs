@@ -12,11 +12,6 @@ const GRUB: Rule = Rule {
                 build",
     source: "GRUB grub-core/commands/tpm.c; shim shim_verify",
 };
-const SHIM: Rule = Rule {
-    id: "shim",
-    statement: "shim measures its lists of keys into PCR 14",
-    source: "shim mirror_mok_db",
-};
 
 /// Records what is not known of a boot by GRUB.
 pub(super) fn run(chain: &BootChain, recorder: &mut Recorder<'_>) {
@@ -36,8 +31,12 @@ pub(super) fn run(chain: &BootChain, recorder: &mut Recorder<'_>) {
         recorder.gap(PcrIndex::new(pcr), GapCode::UnknownLoader, &GRUB, reason, remedy);
     }
     if chain.loader.is_some() {
-        let reason = "shim's key lists depend on variables of the machine";
-        recorder.gap(PcrIndex::new(14), GapCode::UnknownLoader, &SHIM, reason, "an event log of this boot");
+        recorder.assume(
+            "one-key-behind-shim",
+            format!("what {name} loads is accepted by the key that {name} itself was accepted by"),
+            &[7],
+            "",
+        );
     } else {
         recorder.assume("pcr-14-unused", "nothing writes PCR 14: shim is not involved", &[14], "");
     }

@@ -24,6 +24,7 @@ mod recorder;
 mod replay;
 mod scenario;
 mod secure_boot;
+mod shim;
 mod smbios;
 mod stage;
 mod systemd_boot;

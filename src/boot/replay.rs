@@ -3,7 +3,7 @@
 use super::cpio::FileTooLarge;
 use super::recorder::{Recorder, Recording};
 use super::{
-    BootChain, Payload, Scenario, firmware, grub, linux, systemd_boot, systemd_stub, type1, userspace,
+    BootChain, Payload, Scenario, firmware, grub, linux, shim, systemd_boot, systemd_stub, type1, userspace,
 };
 use crate::hashing::DigestPlan;
 use crate::pe::{AuthenticodeError, Machine, PeError};
@@ -77,9 +77,12 @@ pub fn replay(chain: &BootChain, scenario: &Scenario, plan: &mut DigestPlan) -> 
     let recorder_ref = &mut recorder;
     firmware::power_on(scenario, recorder_ref); // 0 to 7
     firmware::partition_table(chain, recorder_ref); // 5
+    let behind_shim = chain.payload == Payload::Grub || chain.loader.as_ref().is_some_and(shim::is_shim);
+    let behind_shim = behind_shim && chain.loader.is_some();
     let started = match &chain.loader {
-        Some(shim) if chain.payload == Payload::Grub => {
-            firmware::load_image(shim, None, "shim", recorder_ref)?; // 4
+        Some(loader) if behind_shim => {
+            firmware::load_image(loader, None, "shim", recorder_ref)?; // 4, 7
+            shim::run(loader, &chain.uki, scenario, recorder_ref)?; // 7, 14, second stage in 4
             systemd_boot::started_by_firmware(scenario)
         }
         Some(loader) => {
@@ -93,20 +96,30 @@ pub fn replay(chain: &BootChain, scenario: &Scenario, plan: &mut DigestPlan) -> 
     };
     let handover = match chain.payload {
         Payload::UnifiedKernelImage => {
-            firmware::load_image(&chain.uki, None, "unified kernel image", recorder_ref)?; // 4
+            if behind_shim {
+                shim::inner_images(recorder_ref); // 4
+            } else {
+                firmware::load_image(&chain.uki, None, "unified kernel image", recorder_ref)?; // 4, 7
+            }
             systemd_stub::run(chain, &started, scenario, recorder_ref)? // 11, 12, 13, addons and kernel in 4
         }
         Payload::Kernel => {
-            firmware::load_image(&chain.uki, None, "kernel", recorder_ref)?; // 4
+            if !behind_shim {
+                firmware::load_image(&chain.uki, None, "kernel", recorder_ref)?; // 4, 7
+            }
             Some(type1::kernel(chain, &started, recorder_ref)?)
         }
         Payload::Grub => {
-            firmware::load_image(&chain.uki, None, "GRUB", recorder_ref)?; // 4
+            if !behind_shim {
+                firmware::load_image(&chain.uki, None, "GRUB", recorder_ref)?; // 4, 7
+            }
             grub::run(chain, recorder_ref); // 4, 8, 9, 14
             None
         }
         Payload::Unknown => {
-            firmware::load_image(&chain.uki, None, "program", recorder_ref)?; // 4
+            if !behind_shim {
+                firmware::load_image(&chain.uki, None, "program", recorder_ref)?; // 4, 7
+            }
             type1::unknown_program(chain, recorder_ref); // 4, 5, 8, 9, 11 to 14
             None
         }
@@ -122,7 +135,7 @@ pub fn replay(chain: &BootChain, scenario: &Scenario, plan: &mut DigestPlan) -> 
         "",
     );
     if !matches!(chain.payload, Payload::Grub | Payload::Unknown) {
-        assume_unused(recorder_ref); // 8, 14
+        assume_unused(behind_shim, recorder_ref); // 8, 14
     }
     assume_architecture(chain, recorder_ref);
     userspace::run(chain, scenario, recorder_ref)?; // 11, 15, 9; from 261 on 0 to 7, 12 to 14
@@ -130,11 +143,13 @@ pub fn replay(chain: &BootChain, scenario: &Scenario, plan: &mut DigestPlan) -> 
 }
 
 /// Registers that other boot chains write and this one does not.
-fn assume_unused(recorder: &mut Recorder<'_>) {
+fn assume_unused(behind_shim: bool, recorder: &mut Recorder<'_>) {
     let statement =
         "nothing writes PCR 8: GRUB is not involved, and the stub is not built to measure for old policies";
     recorder.assume("pcr-8-unused", statement, &[8], "");
-    recorder.assume("pcr-14-unused", "nothing writes PCR 14: shim is not involved", &[14], "");
+    if !behind_shim {
+        recorder.assume("pcr-14-unused", "nothing writes PCR 14: shim is not involved", &[14], "");
+    }
 }
 
 /// Every rule was compared with x86-64 machines only.

@@ -36,6 +36,8 @@ pub struct SecureBootPolicy {
     pub source: VariableSource,
     /// The verdict about each image; none when `db` or `dbx` is not known, or Secure Boot is off.
     pub verdicts: BTreeMap<InputId, Verdict>,
+    /// The verdict of shim's own lists, where shim is the loader.
+    pub shim_verdicts: BTreeMap<InputId, Verdict>,
 }
 
 /// Where variables were read.

@@ -207,6 +207,7 @@ fn source_text(document: &Document, variant: &VariantEntry, measurement: &Measur
         "image" => format!("{names}, hashed as Authenticode does"),
         "section" => place(),
         "section-image" => format!("the image in {}, hashed as Authenticode does", place()),
+        "observed" => format!("observed in {names}"),
         "derived" if names.is_empty() => "made at boot".to_owned(),
         "derived" => format!("made at boot from {names}"),
         "option" => format!("given as {}", source.option.as_deref().unwrap_or_default()),

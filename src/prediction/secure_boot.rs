@@ -7,7 +7,9 @@ use super::{PredictError, Request};
 use crate::boot::{BootChain, InputId, NamedImage, SecureBootPolicy};
 use crate::hashing::DigestPlan;
 use crate::pe::authenticode_segments;
-use crate::secure_boot::{Databases, Key, SecureBootVariables, Verdict, algorithms_needed, judge};
+use crate::secure_boot::{
+    Database, Databases, Key, SecureBootVariables, Shim, Verdict, algorithms_needed, judge,
+};
 
 /// Statements about Secure Boot that exclude each other.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,8 +64,20 @@ pub(super) fn policy(
         && let Some(databases) = policy.variables.databases().map_err(wrong)?
     {
         policy.verdicts = verdicts(&request.chain, &databases)?;
+        if let Some(lists) = shim_lists(&request.chain, &policy, &databases) {
+            policy.shim_verdicts = verdicts(&request.chain, &lists)?;
+        }
     }
     Ok(Some(Arc::new(policy)))
+}
+
+/// The lists that shim goes by, where shim is the loader: `MokList` beside `db`, `MokListX` beside `dbx`.
+fn shim_lists(chain: &BootChain, policy: &SecureBootPolicy, firmware: &Databases) -> Option<Databases> {
+    let shim = Shim::of(&chain.loader.as_ref()?.image).ok().flatten()?;
+    let stored = |name: &str| policy.variables.shim_variable(name).bytes().unwrap_or_default().to_vec();
+    let db = Database::parse(&shim.mok_list(&stored("MokList"))).ok()?;
+    let own = Database::parse(&shim.mok_list_x(&stored("MokListX"))).ok()?;
+    Some(Databases { db, dbx: firmware.dbx.clone().with(own), has_dbt: false })
 }
 
 /// The firmware's verdict about each image that it loads. Costs a pass over the images of its own: what is measured

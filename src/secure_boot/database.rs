@@ -71,6 +71,13 @@ impl Database {
         Ok(Self { entries: entries.collect() })
     }
 
+    /// These entries, then those of another one.
+    #[must_use]
+    pub fn with(mut self, other: Self) -> Self {
+        self.entries.extend(other.entries);
+        self
+    }
+
     /// Nothing in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -135,6 +142,7 @@ pub fn certificate_list(owner: Guid, der: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
 

@@ -16,9 +16,9 @@ const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 #[error("signature algorithm {signature} with a key of type {key} can't be checked")]
 pub(super) struct KeyError {
     /// Object identifier of the signature's algorithm.
-    pub signature: ObjectIdentifier,
+    pub(super) signature: ObjectIdentifier,
     /// Object identifier of the key's algorithm, or of its curve.
-    pub key: ObjectIdentifier,
+    pub(super) key: ObjectIdentifier,
 }
 
 /// `value` is `key`'s signature of `message`. `digest` is the hash algorithm where `algorithm` does not name one

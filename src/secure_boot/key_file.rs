@@ -80,6 +80,7 @@ fn pem_certificates(bytes: &[u8]) -> Result<Vec<Vec<u8>>, KeyFileError> {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
 

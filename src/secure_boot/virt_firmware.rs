@@ -62,6 +62,7 @@ pub fn read_virt_firmware(text: &[u8]) -> Result<Vec<Variable>, VirtFirmwareErro
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
 

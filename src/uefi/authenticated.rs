@@ -56,6 +56,7 @@ fn read_header(reader: &mut Reader<'_>) -> Result<u32, ParseError> {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
 

@@ -242,6 +242,7 @@ fn u24(reader: &mut Reader<'_>, what: &'static str) -> Result<u64, ParseError> {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
 

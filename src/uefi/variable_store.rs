@@ -219,6 +219,7 @@ fn check_journal(bytes: &[u8]) -> Result<(), ParseError> {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
 

@@ -78,6 +78,7 @@ fn from(variant: &Variant, pcr: PcrIndex, stage: Stage, value: &StageValue) -> S
     let measured = variant.recording.measurements.iter().filter(|m| m.pcr == pcr && m.stage <= stage).count();
     match (value.status, measured) {
         (Status::AssumedUnused, _) => "nothing measured".to_owned(),
+        (Status::Observed, count) => format!("{count} measurements, as recorded"),
         (_, 1) => "1 measurement".to_owned(),
         (_, count) => format!("{count} measurements"),
     }

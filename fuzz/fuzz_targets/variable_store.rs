@@ -1,0 +1,8 @@
+//! A variable store of any bytes.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let _ = premeasure::uefi::variable_store::read(bytes);
+});
