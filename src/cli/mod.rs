@@ -3,11 +3,15 @@
 //! Data goes to standard output, everything else to standard error. Exit codes: 0 fine, 1 differs or findings,
 //! 2 error. Nothing outside this folder knows of `clap`, `anyhow` or terminals.
 
+mod export;
+mod format_options;
 mod input;
+mod key;
 mod output;
 mod predict;
 mod progress;
 mod render;
+mod sign;
 mod table;
 
 use std::process::ExitCode;
@@ -25,6 +29,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Predict(predict::PredictArgs),
+    Export(export::ExportArgs),
+    Sign(sign::SignArgs),
+    VerifyDocument(sign::VerifyArgs),
 }
 
 /// Runs the command of the process's arguments and reports errors on standard error.
@@ -51,5 +58,8 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Predict(args) => predict::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Sign(args) => sign::run(&args),
+        Command::VerifyDocument(args) => sign::verify(&args),
     }
 }
