@@ -304,6 +304,7 @@ fn alternatives_word(alternatives: Alternatives) -> &'static str {
     match alternatives {
         Alternatives::Joint => "as wholes",
         Alternatives::PerPcr => "mixed",
+        Alternatives::PerComponent => "part by part",
         Alternatives::None => "no",
     }
 }

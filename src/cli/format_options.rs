@@ -49,7 +49,11 @@ fn specs() -> Vec<(&'static OptionSpec, Vec<&'static str>)> {
 }
 
 fn argument((spec, formats): (&'static OptionSpec, Vec<&'static str>)) -> Arg {
-    let default = spec.default.map(|value| format!(" [default: {value}]")).unwrap_or_default();
+    // Formats may have different defaults; --list-formats shows each.
+    let mut same =
+        EXPORTERS.iter().flat_map(|exporter| exporter.options).filter(|other| other.name == spec.name);
+    let default = spec.default.filter(|_| same.all(|other| other.default == spec.default));
+    let default = default.map(|value| format!(" [default: {value}]")).unwrap_or_default();
     let argument = Arg::new(spec.name)
         .long(spec.name)
         .help(format!("{}: {}{default}", formats.join(", "), spec.help))

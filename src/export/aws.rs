@@ -20,6 +20,7 @@ pub(super) const MEASUREMENTS: Exporter = Exporter {
     stage: StageRule::One(Stage::Ready),
     bank: BankRule::Fixed(HashAlgorithm::Sha384),
     pcrs: &[4, 7, 12],
+    default_pcrs: &[],
     content: Content::Values,
     alternatives: Alternatives::None,
     options: &[],

@@ -21,6 +21,7 @@ pub(super) const EXPORTER: Exporter = Exporter {
     stage: StageRule::One(Stage::Ready),
     bank: BankRule::All,
     pcrs: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
+    default_pcrs: &[],
     content: Content::Events,
     alternatives: Alternatives::None,
     options: &[],

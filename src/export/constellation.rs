@@ -7,7 +7,7 @@
 use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, StageRule};
 use super::json::{Json, list, object};
 use super::options::{OptionError, OptionKind, OptionSpec};
-use super::release::{Export, Release};
+use super::release::Export;
 use crate::boot::Stage;
 use crate::import::{ImportError, constellation::Envelope};
 use crate::tcg::HashAlgorithm;
@@ -89,7 +89,8 @@ pub(super) const ENVELOPE: Exporter = Exporter {
     ],
     stage: StageRule::One(Stage::ExitBootServices),
     bank: BankRule::Fixed(HashAlgorithm::Sha256),
-    pcrs: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15],
+    pcrs: &[0, 1, 2, 3, 4, 6, 8, 9, 11, 12, 13, 14, 15],
+    default_pcrs: &[],
     content: Content::Values,
     alternatives: Alternatives::None,
     options: &[CSP, VARIANT, IMAGE_VERSION, IMAGE_REF, IMAGE_STREAM, MERGE],
@@ -112,6 +113,7 @@ pub(super) const RAW: Exporter = Exporter {
     stage: StageRule::One(Stage::ExitBootServices),
     bank: BankRule::Fixed(HashAlgorithm::Sha256),
     pcrs: ENFORCED,
+    default_pcrs: &[],
     content: Content::Values,
     alternatives: Alternatives::None,
     options: &[],
@@ -138,7 +140,7 @@ pub(super) const JOIN_CONFIG: Exporter = Exporter {
 
 fn envelope(export: &Export<'_>) -> Result<Output, ExportError> {
     let (cloud, variant) = cloud(export)?;
-    let (measurements, warnings) = measurements(export.one()?, cloud);
+    let (measurements, warnings) = measurements(export, cloud)?;
     let (version, reference, stream) = coordinates(export)?;
     let mut entries = vec![(cloud.csp.to_owned(), variant.to_owned(), measurements)];
     for file in export.options.values("merge") {
@@ -218,16 +220,20 @@ fn cloud<'d>(export: &Export<'d>) -> Result<(&'static Cloud, &'d str), ExportErr
 }
 
 /// The map of one boot. Members are in the order of their text, as Go writes a map.
-fn measurements(release: &Release<'_>, cloud: &Cloud) -> (Json, Vec<String>) {
+fn measurements(export: &Export<'_>, cloud: &Cloud) -> Result<(Json, Vec<String>), ExportError> {
+    let release = export.one()?;
     let mut warnings = Vec::new();
     let missing: Vec<String> = ENFORCED
         .iter()
         .filter(|pcr| !release.values.get(pcr).is_some_and(|value| value.enforced))
         .map(u8::to_string)
         .collect();
+    if missing.len() == ENFORCED.len() {
+        return Err(ExportError::NothingEnforced { variant: release.id.clone(), reasons: missing });
+    }
     if !missing.is_empty() {
         warnings.push(format!(
-            "PCR {} is not enforced, although Constellation's own measurements always enforce it",
+            "not enforced: PCR {}, although Constellation's own measurements always enforce it",
             missing.join(", ")
         ));
     }
@@ -242,7 +248,7 @@ fn measurements(release: &Release<'_>, cloud: &Cloud) -> (Json, Vec<String>) {
         })
         .collect();
     map.sort_by(|(one, _), (other, _)| one.cmp(other));
-    (Json::Object(map), warnings)
+    Ok((Json::Object(map), warnings))
 }
 
 fn measurement(expected: &str, warn_only: bool) -> Json {
@@ -278,7 +284,7 @@ fn raw(export: &Export<'_>) -> Result<Output, ExportError> {
 
 fn join_config(export: &Export<'_>) -> Result<Output, ExportError> {
     let (cloud, _) = cloud(export)?;
-    let (measurements, warnings) = measurements(export.one()?, cloud);
+    let (measurements, warnings) = measurements(export, cloud)?;
     let config = object([("measurements", measurements)]).compact();
     let text = format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: join-config\n  namespace: kube-system\ndata:\n  \

@@ -26,6 +26,8 @@ pub struct Exporter {
     pub bank: BankRule,
     /// PCRs that it can carry.
     pub pcrs: &'static [u8],
+    /// PCRs that it carries unless others are asked for; all when empty.
+    pub default_pcrs: &'static [u8],
     /// What it is made of.
     pub content: Content,
     /// How it says that one of several boots is acceptable.
@@ -91,6 +93,8 @@ pub enum Alternatives {
     Joint,
     /// As a list for each PCR, which also accepts mixtures.
     PerPcr,
+    /// As alternatives for each part of the boot, which also accepts mixtures of parts.
+    PerComponent,
     /// Not at all: one boot only.
     None,
 }

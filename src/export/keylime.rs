@@ -24,6 +24,7 @@ pub(super) const EXPORTER: Exporter = Exporter {
     stage: StageRule::One(Stage::Ready),
     bank: BankRule::One(HashAlgorithm::Sha256),
     pcrs: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 17, 18, 19, 20, 21, 22, 23],
+    default_pcrs: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15],
     content: Content::Values,
     alternatives: Alternatives::PerPcr,
     options: &[],

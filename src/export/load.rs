@@ -1,6 +1,7 @@
 //! Taking in documents: whole, unaltered, and nothing else.
 
 use crate::reference::{self, Document, Finding, ParseDocumentError};
+use crate::tcg::{Digest, HashAlgorithm};
 
 /// A document and the file that it came from.
 #[derive(Debug, Clone)]
@@ -9,6 +10,8 @@ pub struct Loaded {
     pub file: String,
     /// The document.
     pub document: Document,
+    /// SHA-256 of the file.
+    pub sha256: Digest,
 }
 
 /// A file that no reference values may be taken from.
@@ -91,7 +94,7 @@ pub fn load(file: &str, bytes: &[u8]) -> Result<Loaded, LoadError> {
     if !findings.is_empty() {
         return Err(LoadError::Altered { file, findings });
     }
-    Ok(Loaded { file, document })
+    Ok(Loaded { file, document, sha256: Digest::of(HashAlgorithm::Sha256, bytes) })
 }
 
 fn is_other_json(bytes: &[u8]) -> bool {

@@ -5,10 +5,18 @@
 //! stands in the [`Report`].
 
 mod aws;
+mod azure_maa;
+mod bottlerocket;
 mod cel;
+mod cmc;
 mod constellation;
+mod corim;
+mod dstack;
 mod exporter;
+mod flashbots;
+mod in_toto;
 mod json;
+mod kairos;
 mod keylime;
 mod load;
 mod options;
@@ -21,6 +29,7 @@ mod release;
 mod report;
 mod select;
 mod systemd_measure;
+mod tec;
 mod trustee;
 
 pub use exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, Part, StageRule};
@@ -41,6 +50,7 @@ pub const EXPORTERS: &[&Exporter] = &[
     &constellation::RAW,
     &constellation::JOIN_CONFIG,
     &trustee::EXPORTER,
+    &tec::EXPORTER,
     &keylime::EXPORTER,
     &aws::MEASUREMENTS,
     &aws::KMS,
@@ -48,7 +58,15 @@ pub const EXPORTERS: &[&Exporter] = &[
     &pcrsig::EXPORTER,
     &systemd_measure::EXPORTER,
     &policy_digest::EXPORTER,
+    &cmc::EXPORTER,
+    &corim::EXPORTER,
+    &in_toto::EXPORTER,
     &cel::EXPORTER,
+    &azure_maa::EXPORTER,
+    &kairos::EXPORTER,
+    &bottlerocket::EXPORTER,
+    &dstack::EXPORTER,
+    &flashbots::EXPORTER,
     &plain::CSV,
     &plain::ENV,
     &plain::TPM2_YAML,
@@ -87,6 +105,14 @@ pub(crate) fn base64url_padded(bytes: &[u8]) -> String {
 /// Either alphabet, with padding.
 pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).or_else(|_| URL_SAFE.decode(text)).ok()
+}
+
+/// CBOR, with members in the order given.
+pub(crate) fn cbor(value: &ciborium::Value) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // Writing into memory can't fail, and every value here has a CBOR form.
+    let _ = ciborium::into_writer(value, &mut bytes);
+    bytes
 }
 
 /// Every line, moved to the right: for block scalars in YAML.

@@ -34,6 +34,7 @@ pub(super) const EXPORTER: Exporter = Exporter {
     stage: StageRule::Several(DEFAULT_PHASES),
     bank: BankRule::All,
     pcrs: &[KERNEL_BOOT],
+    default_pcrs: &[],
     content: Content::Values,
     alternatives: Alternatives::Joint,
     options: &[SIGNATURES, PUBLIC_KEY],

@@ -7,6 +7,9 @@ use crate::boot::Stage;
 const ALL_PCRS: &[u8] =
     &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23];
 
+/// Those that a boot extends; the others belong to the running system.
+const BOOT_PCRS: &[u8] = &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15];
+
 /// Comma-separated values.
 pub(super) const CSV: Exporter = Exporter {
     name: "csv",
@@ -17,6 +20,7 @@ pub(super) const CSV: Exporter = Exporter {
     stage: StageRule::One(Stage::Ready),
     bank: BankRule::All,
     pcrs: ALL_PCRS,
+    default_pcrs: BOOT_PCRS,
     content: Content::Values,
     alternatives: Alternatives::Joint,
     options: &[],

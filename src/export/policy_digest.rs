@@ -23,6 +23,7 @@ pub(super) const EXPORTER: Exporter = Exporter {
     stage: StageRule::Several(DEFAULT_PHASES),
     bank: BankRule::All,
     pcrs: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23],
+    default_pcrs: &[KERNEL_BOOT],
     content: Content::Values,
     alternatives: Alternatives::Joint,
     options: &[],

@@ -65,6 +65,8 @@ pub struct Release<'d> {
     pub id: String,
     /// The file that the document was read from.
     pub file: &'d str,
+    /// SHA-256 of that file.
+    pub sha256: Digest,
     /// The document.
     pub document: &'d Document,
     /// The image.

@@ -136,7 +136,8 @@ fn pcrs(exporter: &Exporter, asked: &BTreeSet<u8>) -> Result<BTreeSet<u8>, Expor
         let carries = exporter.pcrs.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
         return Err(ExportError::NotCarried { format: exporter.name, pcr: *pcr, carries });
     }
-    if asked.is_empty() { Ok(exporter.pcrs.iter().copied().collect()) } else { Ok(asked.clone()) }
+    let default = if exporter.default_pcrs.is_empty() { exporter.pcrs } else { exporter.default_pcrs };
+    if asked.is_empty() { Ok(default.iter().copied().collect()) } else { Ok(asked.clone()) }
 }
 
 /// All variants of all documents. Variants of the same name but of other files (two releases that are both called
@@ -177,6 +178,7 @@ fn releases_of(loaded: &Loaded) -> Vec<Release<'_>> {
             Some(Release {
                 id: variant.id.clone(),
                 file: &loaded.file,
+                sha256: loaded.sha256,
                 document,
                 image: document.images.get(image)?,
                 scenario: document.scenarios.get(scenario)?,

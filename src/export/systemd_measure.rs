@@ -15,6 +15,7 @@ pub(super) const EXPORTER: Exporter = Exporter {
     stage: StageRule::Several(DEFAULT_PHASES),
     bank: BankRule::All,
     pcrs: &[KERNEL_BOOT],
+    default_pcrs: &[],
     content: Content::Values,
     alternatives: Alternatives::None,
     options: &[],

@@ -50,6 +50,7 @@ pub(super) const EXPORTER: Exporter = Exporter {
     stage: StageRule::One(Stage::Ready),
     bank: BankRule::Fixed(HashAlgorithm::Sha256),
     pcrs: &[0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 12, 13, 14, 15],
+    default_pcrs: &[],
     content: Content::Values,
     alternatives: Alternatives::Joint,
     options: &[NAME, NAMESPACE, EXPIRATION],
