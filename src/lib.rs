@@ -6,6 +6,7 @@ pub mod cli;
 pub mod export;
 pub mod hashing;
 pub mod import;
+pub mod inspect;
 pub mod pe;
 pub mod prediction;
 pub mod reference;

@@ -172,8 +172,10 @@ fn compare_measurements(boot: &Boot, variant: &Variant, faults: &mut Vec<String>
             continue;
         }
         for (number, (ours, theirs)) in predicted.iter().zip(&events).enumerate() {
-            let unknown = ours.digests.is_empty() && is_unknowable(boot, pcr);
-            if ours.event_type != theirs.type_name() || (!unknown && ours.digests != theirs.digests) {
+            let secret = is_unknowable(boot, pcr) && theirs.data.ends_with(b"Linux initrd\0");
+            let unknown = secret && ours.digests.is_empty() && ours.event_type.is_empty();
+            let equal = ours.event_type == theirs.type_name() && ours.digests == theirs.digests;
+            if !unknown && !equal {
                 let (kind, digest) = (&ours.event_type, ours.digests.get("sha256"));
                 let real = (theirs.type_name(), theirs.digests.get("sha256"));
                 faults.push(format!(

@@ -90,6 +90,8 @@ pub struct Gap {
     pub pcr: PcrIndex,
     /// What kind of input is missing.
     pub code: GapCode,
+    /// The first stage whose value it hides.
+    pub stage: Stage,
     /// Why the value is not known.
     pub reason: String,
     /// What would settle it.

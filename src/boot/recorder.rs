@@ -75,7 +75,7 @@ impl<'a> Recorder<'a> {
             rule,
         };
         let content = Content::Unknown(self.recording.gaps.len());
-        self.recording.gaps.push(Gap { pcr, code, reason, remedy: remedy.into() });
+        self.recording.gaps.push(Gap { pcr, code, stage: self.stage, reason, remedy: remedy.into() });
         self.push(event, content);
     }
 

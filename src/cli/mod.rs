@@ -3,9 +3,11 @@
 //! Data goes to standard output, everything else to standard error. Exit codes: 0 fine, 1 differs or findings,
 //! 2 error. Nothing outside this folder knows of `clap`, `anyhow` or terminals.
 
+mod explain;
 mod export;
 mod format_options;
 mod input;
+mod inspect;
 mod key;
 mod output;
 mod predict;
@@ -13,6 +15,7 @@ mod progress;
 mod render;
 mod sign;
 mod table;
+mod validate;
 
 use std::process::ExitCode;
 
@@ -28,10 +31,13 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Inspect(inspect::InspectArgs),
     Predict(predict::PredictArgs),
     Export(export::ExportArgs),
     Sign(sign::SignArgs),
     VerifyDocument(sign::VerifyArgs),
+    Explain(explain::ExplainArgs),
+    Validate(validate::ValidateArgs),
 }
 
 /// Runs the command of the process's arguments and reports errors on standard error.
@@ -57,9 +63,12 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
+        Command::Inspect(args) => inspect::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Sign(args) => sign::run(&args),
         Command::VerifyDocument(args) => sign::verify(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Validate(args) => validate::run(&args),
     }
 }

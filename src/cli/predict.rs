@@ -154,6 +154,13 @@ pub(super) struct BootArgs {
     nvpcr: Option<String>,
 }
 
+impl BootArgs {
+    /// Banks asked for; empty when none was named.
+    pub(super) fn banks(&self) -> &[HashAlgorithm] {
+        &self.banks
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum OnOff {
     On,
@@ -203,11 +210,7 @@ pub(super) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
             text => print(&format!("{text}\n"))?,
         },
         None if args.stages => print(&render::stages_table(&prediction, &pcrs))?,
-        None if !args.json
-            && !(args.output.is_some() && !std::io::IsTerminal::is_terminal(&std::io::stdout())) =>
-        {
-            print(&render::table(&prediction, args.stage, &pcrs))?;
-        }
+        None if !needs_document => print(&render::table(&prediction, args.stage, &pcrs))?,
         None => {}
     }
     Ok(ExitCode::SUCCESS)

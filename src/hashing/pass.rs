@@ -141,7 +141,7 @@ pub(super) fn run_pass(lanes: &mut Vec<Lane>, progress: &(dyn Fn(u64) + Sync)) -
             reading: false,
             ring: VecDeque::new(),
             first: 0,
-            lanes: lanes.drain(..).map(|lane| Slot { lane: Some(lane), window: 0 }).collect(),
+            lanes: lanes.drain(..).map(|lane| Slot { lane: Some(Box::new(lane)), window: 0 }).collect(),
             error: None,
         }),
         changed: Condvar::new(),
@@ -154,7 +154,7 @@ pub(super) fn run_pass(lanes: &mut Vec<Lane>, progress: &(dyn Fn(u64) + Sync)) -
         shared.work();
     });
     let queue = shared.queue.into_inner().unwrap_or_else(PoisonError::into_inner);
-    lanes.extend(queue.lanes.into_iter().filter_map(|slot| slot.lane));
+    lanes.extend(queue.lanes.into_iter().filter_map(|slot| slot.lane.map(|lane| *lane)));
     match queue.error {
         Some(error) => Err(error),
         None => Ok(()),
@@ -168,7 +168,7 @@ fn workers(shared: &Shared<'_>) -> usize {
 
 struct Slot {
     /// Absent while a worker has it.
-    lane: Option<Lane>,
+    lane: Option<Box<Lane>>,
     /// Number of the next window that it has to see.
     window: usize,
 }
@@ -185,7 +185,7 @@ struct Queue {
 }
 
 enum Task {
-    Hash(usize, Lane, Arc<Window>),
+    Hash(usize, Box<Lane>, Arc<Window>),
     Read(u64, u64),
 }
 
@@ -267,7 +267,7 @@ impl Queue {
     }
 
     /// A lane has seen its window. Returns buffers of windows that nobody needs any more.
-    fn hashed(&mut self, index: usize, lane: Lane) -> Option<Vec<u8>> {
+    fn hashed(&mut self, index: usize, lane: Box<Lane>) -> Option<Vec<u8>> {
         if let Some(slot) = self.lanes.get_mut(index) {
             slot.window += 1;
             slot.lane = Some(lane);

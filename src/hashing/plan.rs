@@ -9,7 +9,7 @@ use crate::tcg::{Digest, DigestSet, HashAlgorithm, Hasher};
 
 /// Most zero bytes that one stream may ask for. A section's `VirtualSize` may exceed its data, but firmware has
 /// to find that much memory below 4 GiB; more is a made-up header that would only cost time.
-pub const MAX_ZEROS: u64 = 1 << 30;
+const MAX_ZEROS: u64 = 1 << 30;
 
 /// A piece of a stream.
 #[derive(Debug, Clone)]

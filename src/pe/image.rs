@@ -28,6 +28,16 @@ pub struct PeImage {
     pub machine: Machine,
     /// What the image asks to be started as.
     pub subsystem: Subsystem,
+    /// `IMAGE_FILE_HEADER.Characteristics`.
+    pub characteristics: u16,
+    /// `DllCharacteristics`; bit 8 is `NX_COMPAT`, which newer firmware and shim ask for.
+    pub dll_characteristics: u16,
+    /// `MajorLinkerVersion` and `MinorLinkerVersion`.
+    pub linker_version: (u8, u8),
+    /// `MajorOperatingSystemVersion` and `MinorOperatingSystemVersion`.
+    pub os_version: (u16, u16),
+    /// `MajorSubsystemVersion` and `MinorSubsystemVersion`.
+    pub subsystem_version: (u16, u16),
     /// `MajorImageVersion`. The Linux EFI stub sets it to 1 from the version on that takes its initrd through
     /// `LoadFile2`.
     pub major_image_version: u16,
@@ -53,6 +63,8 @@ pub struct PeImage {
     pub checksum_offset: u64,
     /// File offset of the data directories.
     pub data_directories_offset: u64,
+    /// File offset of the section table, which follows the optional header of `SizeOfOptionalHeader` bytes.
+    pub section_table_offset: u64,
     /// `NumberOfRvaAndSizes`, as the header claims.
     pub number_of_rva_and_sizes: u32,
     /// The data directories that are there, at most 16.
@@ -279,8 +291,10 @@ impl PeImage {
             }
         };
         image.machine = Machine(coff.machine.get(LE).0);
+        image.characteristics = coff.characteristics.get(LE).0;
         image.time_date_stamp = coff.time_date_stamp.get(LE);
         let table_offset = optional_offset.saturating_add(u64::from(coff.size_of_optional_header.get(LE)));
+        image.section_table_offset = table_offset;
         image.sections = read_sections(file, table_offset, coff.number_of_sections.get(LE))?;
         Ok(image)
     }
@@ -371,6 +385,17 @@ macro_rules! optional_header {
                     kind: $kind,
                     machine: Machine(0),
                     subsystem: Subsystem(self.subsystem.get(LE).0),
+                    characteristics: 0,
+                    dll_characteristics: self.dll_characteristics.get(LE).0,
+                    linker_version: (self.major_linker_version, self.minor_linker_version),
+                    os_version: (
+                        self.major_operating_system_version.get(LE),
+                        self.minor_operating_system_version.get(LE),
+                    ),
+                    subsystem_version: (
+                        self.major_subsystem_version.get(LE),
+                        self.minor_subsystem_version.get(LE),
+                    ),
                     major_image_version: self.major_image_version.get(LE),
                     minor_image_version: self.minor_image_version.get(LE),
                     time_date_stamp: 0,
@@ -383,6 +408,7 @@ macro_rules! optional_header {
                     checksum: self.check_sum.get(LE),
                     checksum_offset: 0,
                     data_directories_offset: 0,
+                    section_table_offset: 0,
                     number_of_rva_and_sizes: self.number_of_rva_and_sizes.get(LE),
                     data_directories: Vec::new(),
                     sections: Vec::new(),

@@ -263,14 +263,10 @@ fn pcr_entry(pcr: PcrIndex, prediction: &PcrPrediction, variant: &Variant) -> Pc
 }
 
 fn gap_entries(pcr: PcrIndex, variant: &Variant) -> Vec<GapEntry> {
-    let measurements = variant.recording.measurements.iter().filter(|measurement| measurement.pcr == pcr);
-    let gaps = measurements.filter_map(|measurement| match measurement.content {
-        Content::Unknown(index) => Some((measurement.stage, variant.recording.gaps.get(index)?)),
-        Content::Stream(_) => None,
-    });
-    gaps.map(|(stage, gap)| GapEntry {
+    let gaps = variant.recording.gaps.iter().filter(|gap| gap.pcr == pcr);
+    gaps.map(|gap| GapEntry {
         code: gap.code.name().to_owned(),
-        stage: stage.name().to_owned(),
+        stage: gap.stage.name().to_owned(),
         reason: gap.reason.clone(),
         remedy: gap.remedy.clone(),
     })

@@ -7,7 +7,9 @@
 mod build;
 mod check;
 mod document;
+mod schema;
 
 pub use build::document;
 pub use check::{Finding, ParseDocumentError, check, parse};
 pub use document::*;
+pub use schema::{SCHEMA, SchemaError, check_schema};

@@ -1,6 +1,6 @@
 //! Where bytes come from: positional sources, and ranges of them that cost nothing until they are read.
 
-mod blob;
+pub mod blob;
 mod output;
 
 pub use blob::{Blob, ReadAt, SourceId};

@@ -9,6 +9,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
 use crate::support::boots::BOOTS;
+use crate::support::document::with_banks;
 use crate::support::pe_builder::{self, Pe, Section};
 use crate::support::{disks, find_tool, fixture, premeasure, read, say, scratch, skipped_without, tool};
 
@@ -193,7 +194,7 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 
 /// `image_digest` of `premeasure inspect --json`, in the banks that [`digests`] has.
 fn inspected(path: &Path) -> Digests {
-    let arguments = ["inspect".as_ref(), path.as_os_str(), "--json".as_ref()];
+    let arguments = with_banks(["inspect".as_ref(), path.as_os_str(), "--json".as_ref()]);
     let document: serde_json::Value = premeasure(arguments).json();
     let digest = |bank: &str| {
         document["image_digest"][bank].as_str().map(|digest| (bank.to_owned(), digest.to_owned()))

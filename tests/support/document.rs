@@ -47,6 +47,8 @@ pub(crate) struct Gap {
 #[derive(Deserialize)]
 pub(crate) struct Measurement {
     pub(crate) pcr: u32,
+    /// Empty where not even the kind of event is known, such as the firmware's own part.
+    #[serde(default)]
     pub(crate) event_type: String,
     pub(crate) stage: String,
     /// Absent where the measured bytes are unknown.

@@ -12,6 +12,9 @@ use crate::boot::{CompanionFile, InputId, Scope};
 use crate::hashing::Segment;
 use crate::tcg::{EventType, PcrIndex};
 
+/// An archive's bytes, and the files in it.
+pub(super) type PackedArchive = (Vec<Segment>, Vec<InputId>);
+
 /// One kind of archive.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ArchiveKind {
@@ -118,7 +121,7 @@ impl Stub<'_> {
     }
 
     /// The archive that a step makes, and the files in it; `None` when there are none, or this stub has no such step.
-    pub(super) fn archive(&self, step: Step) -> Result<Option<(Vec<Segment>, Vec<InputId>)>, BootError> {
+    pub(super) fn archive(&self, step: Step) -> Result<Option<PackedArchive>, BootError> {
         let kind = KINDS.iter().find(|kind| kind.step == step && self.rules.steps.contains(&step));
         let Some(kind) = kind else { return Ok(None) };
         let files = self.companions(kind);

@@ -8,7 +8,9 @@ mod rules;
 
 pub(super) use command_line::section_command_line;
 pub(super) use initrd::Initrd;
-pub use rules::{InnerKernel, Mangle, Step, StubRules};
+pub(super) use rules::Mangle;
+pub use rules::StubRules;
+use rules::{InnerKernel, Step};
 
 use self::addons::Addon;
 use self::command_line::{ParsedOptions, TextProblem, append, has_word, parse_load_options};

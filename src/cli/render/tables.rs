@@ -107,7 +107,8 @@ fn unknown_table(prediction: &Prediction, stage: Stage, only: &[PcrIndex]) -> St
             if known.values.contains_key(&stage) || !wanted(*pcr, only) || (runtime && only.is_empty()) {
                 continue;
             }
-            for gap in known.gaps.iter().filter_map(|gap| variant.recording.gaps.get(*gap)) {
+            let gaps = known.gaps.iter().filter_map(|gap| variant.recording.gaps.get(*gap));
+            for gap in gaps.filter(|gap| gap.stage <= stage) {
                 if seen.insert((*pcr, &gap.reason)) {
                     rows.push((*pcr, &gap.reason, &gap.remedy));
                 }
