@@ -169,7 +169,7 @@ fn advice(export: &Export<'_>) -> Vec<String> {
     let mut warnings = Vec::new();
     for release in export.distinct() {
         let has = |pcr: u8| release.values.contains_key(&pcr);
-        if !has(7) && !(has(4) && has(12)) {
+        if !(has(7) || has(4) && has(12)) {
             warnings.push(format!(
                 "{}: AWS advises to check at least PCR 4 and 12, or PCR 7 with Secure Boot; there is neither",
                 release.id

@@ -27,8 +27,8 @@ impl Doc {
         }
     }
 
-    /// The document's file, made when it is first asked for. What the boots' machines had is said, so that PCR 9 and 15 are
-    /// known.
+    /// The document's file, made when it is first asked for. The machine is declared to have no boot secret, so that PCR 9 of
+    /// 262 is known.
     pub(crate) fn path(self) -> PathBuf {
         let _one_at_a_time = PREDICTING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let path = scratch().join(self.name());
