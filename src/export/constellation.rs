@@ -128,9 +128,9 @@ pub(super) const JOIN_CONFIG: Exporter = Exporter {
     name: "constellation-join-config",
     summary: "ConfigMap join-config of a running cluster",
     reader: "Constellation's join service",
-    fed: "kubectl patch, which keeps the other members of attestationConfig; see limits",
+    fed: "kubectl apply, after the measurements were merged into the cluster's own attestationConfig",
     limits: &[
-        "attestationConfig is one JSON text that also holds the variant's other settings: merge the measurements into it",
+        "attestationConfig is one JSON text that also holds the variant's other settings, which applying this file would drop",
         "one boot: nodes of the old image can't join any more",
     ],
     options: &[CSP, VARIANT],

@@ -164,17 +164,7 @@ fn a_spoilt_envelope_is_not_good() {
 #[test]
 fn an_altered_document_is_not_signed() {
     let path = folder("sign-altered").join("altered.json");
-    let text_of = String::from_utf8(read(Doc::Tiny257.path())).expect("UTF-8");
-    std::fs::write(
-        &path,
-        text_of.replacen("\"computed\"", "\"observed\"", 0).replacen(
-            "\"kind\": \"image\"",
-            "\"kind\": \"image\"",
-            0,
-        ),
-    )
-    .expect("writable");
-    let mut value: Value = read_json(&path);
+    let mut value: Value = read_json(Doc::Tiny257.path());
     value["variants"][0]["pcrs"][4]["values"][0]["digests"]["sha256"] = "00".repeat(32).into();
     std::fs::write(&path, value.to_string()).expect("writable");
     let run = premeasure(["sign", text(&path), "--key", text(&key("p256.pem"))]);

@@ -233,3 +233,48 @@ fn an_object_sealed_to_the_key_unseals_with_the_signed_policy() {
         assert!(opens(&tpm), "{bank}: not unsealed after enter-initrd");
     }
 }
+
+/// Digests out, signatures in: an offline signer (OpenSSL) gives what the key at hand gives, and a wrong signature is noticed.
+#[test]
+fn an_offline_signer_gives_the_same_pcrsig() {
+    if skipped_without(&["openssl"]) {
+        return;
+    }
+    let folder = folder("pcrsig-offline");
+    let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/export/keys");
+    let (private, public) = (keys.join("rsa-2048.pem"), keys.join("rsa-2048.pub"));
+    let digests: Value =
+        serde_json::from_slice(&exported(&[Doc::Tiny257], &["--format", "policy-digest"])).expect("JSON");
+    let mut signatures = serde_json::Map::new();
+    let (message, signature) = (folder.join("message"), folder.join("signature"));
+    for entry in
+        digests.as_object().expect("banks").values().flat_map(|bank| bank.as_array().expect("a list"))
+    {
+        let digest = entry["pol"].as_str().expect("hex");
+        std::fs::write(&message, hex::decode(digest).expect("hex")).expect("writable");
+        tool(Command::new("openssl").args([
+            "dgst",
+            "-sha256",
+            "-sign",
+            text(&private),
+            "-out",
+            text(&signature),
+            text(&message),
+        ]));
+        let base64 = tool(Command::new("openssl").args(["base64", "-A", "-in", text(&signature)]));
+        signatures.insert(digest.to_owned(), base64.trim().into());
+    }
+    let file = folder.join("signatures.json");
+    std::fs::write(&file, Value::from(signatures.clone()).to_string()).expect("writable");
+    let offline = ["--format", "pcrsig", "--signatures", text(&file), "--public-key", text(&public)];
+    assert_eq!(
+        exported(&[Doc::Tiny257], &offline),
+        exported(&[Doc::Tiny257], &["--format", "pcrsig", "--key", text(&private)])
+    );
+    let one = signatures.values().next().expect("a signature").clone();
+    signatures.values_mut().for_each(|signature| *signature = one.clone());
+    std::fs::write(&file, Value::from(signatures).to_string()).expect("writable");
+    let run = crate::documents::export(&[Doc::Tiny257], &offline);
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("not valid"), "{}", run.stderr);
+}
