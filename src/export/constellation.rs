@@ -163,8 +163,9 @@ fn envelope(export: &Export<'_>) -> Result<Output, ExportError> {
                 return Err(bad(format!("already has {} {}", entry.csp, entry.attestation_variant)));
             }
             let map = entry.measurements.into_iter();
-            let map =
-                map.map(|(pcr, value)| (pcr.to_string(), measurement(&value.expected, value.warn_only)));
+            let map = map.map(|(pcr, value)| {
+                (pcr.to_string(), measurement(&value.expected.to_ascii_lowercase(), value.warn_only))
+            });
             let mut map: Vec<_> = map.collect();
             map.sort_by(|(one, _), (other, _)| one.cmp(other));
             entries.push((entry.csp, entry.attestation_variant, Json::Object(map)));

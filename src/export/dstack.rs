@@ -3,7 +3,7 @@
 use ciborium::Value as Cbor;
 
 use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, StageRule};
-use super::release::Export;
+use super::release::{Export, digest};
 use crate::boot::Stage;
 use crate::tcg::{Digest, HashAlgorithm};
 
@@ -47,24 +47,27 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
     match needed {
         Ok(values) => {
             let all: Vec<u8> = values.iter().flat_map(|value| value.as_bytes().to_vec()).collect();
-            let digest = Digest::of(HashAlgorithm::Sha256, &all);
-            let map = Cbor::Map(vec![(text("boot_pcr_digest"), Cbor::Bytes(digest.as_bytes().to_vec()))]);
+            let all = Digest::of(HashAlgorithm::Sha256, &all);
+            let map = Cbor::Map(vec![(text("boot_pcr_digest"), Cbor::Bytes(all.as_bytes().to_vec()))]);
             output.add("aws", "measurement.aws.cbor", super::cbor(&map));
             output.add("aws-pcrs", "aws-pcrs.json", super::aws::measurements_json(release).pretty());
         }
         Err(error) => output.dropped.push(format!("measurement.aws.cbor left out: {error}")),
     }
-    let uki = release.image.inputs.iter().find(|input| input.role == "uki");
-    let uki = uki.and_then(|input| input.image_digest.as_ref()?.get("sha256"));
-    match uki.and_then(|hex| hex::decode(hex).ok()) {
+    // From the measurement, which the values vouch for, and not from the list of files, which nothing does.
+    let load = export.measurements(release).find(|measurement| release.is_load_of(measurement, "uki"));
+    match load.and_then(|load| digest(HashAlgorithm::Sha256, load.digests.as_ref()?.get("sha256")?)) {
         Some(digest) => {
-            let map =
-                Cbor::Map(vec![(text("version"), Cbor::from(1)), (text("uki_auth"), Cbor::Bytes(digest))]);
+            let map = Cbor::Map(vec![
+                (text("version"), Cbor::from(1)),
+                (text("uki_auth"), Cbor::Bytes(digest.as_bytes().to_vec())),
+            ]);
             output.add("gcp", "measurement.gcp.cbor", super::cbor(&map));
         }
-        None => output
-            .dropped
-            .push("measurement.gcp.cbor left out: it needs the UKI's SHA-256 image digest".to_owned()),
+        None => output.dropped.push(
+            "measurement.gcp.cbor left out: it needs the UKI's load in a known PCR 4, with SHA-256"
+                .to_owned(),
+        ),
     }
     if output.parts.is_empty() {
         return Err(export.inexpressible(output.dropped.join("; ")));

@@ -7,6 +7,7 @@ use super::release::{Export, Release};
 use crate::boot::Stage;
 use crate::reference::SCHEMA_VERSION;
 use crate::sign::dsse;
+use crate::tcg::HashAlgorithm;
 
 const SUBJECT: OptionSpec = OptionSpec::text(
     "subject",
@@ -44,7 +45,11 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
     let mut subjects: Vec<(String, String)> = Vec::new();
     for release in &export.releases {
         for input in &release.image.inputs {
-            let subject = (input.name.clone(), input.sha256.clone());
+            // Nothing replays these digests, so at least they have to be some.
+            if super::release::digest(HashAlgorithm::Sha256, &input.sha256).is_none() {
+                return Err(export.inexpressible(format!("the document has no SHA-256 of {}", input.name)));
+            }
+            let subject = (input.name.clone(), input.sha256.to_ascii_lowercase());
             if !subjects.contains(&subject) {
                 subjects.push(subject);
             }

@@ -115,6 +115,14 @@ pub(crate) fn cbor(value: &ciborium::Value) -> Vec<u8> {
     bytes
 }
 
+/// A name from a document as part of a file name: nothing in it can lead to another folder.
+pub(crate) fn file_name(id: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' || c == '_' { c } else { '-' };
+    let name: String = id.chars().map(plain).take(120).collect();
+    let name = name.trim_matches(['.', '-']);
+    if name.is_empty() { "variant".to_owned() } else { name.to_owned() }
+}
+
 /// Every line, moved to the right: for block scalars in YAML.
 pub(crate) fn indent(text: &str, spaces: usize) -> String {
     text.lines().map(|line| format!("{}{line}\n", " ".repeat(spaces))).collect()

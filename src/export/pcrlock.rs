@@ -84,9 +84,12 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
         several = several.saturating_add(usize::from(variants.len() > 1));
         match variants.as_slice() {
             [(_, text)] => output.add(part, format!("{file}.pcrlock"), text.as_str()),
-            _ => variants.iter().for_each(|(id, text)| {
-                output.add(part, format!("{file}.pcrlock.d/{id}.pcrlock"), text.as_str())
-            }),
+            _ => {
+                for (number, (id, text)) in variants.iter().enumerate() {
+                    let id = super::file_name(id);
+                    output.add(part, format!("{file}.pcrlock.d/{number}-{id}.pcrlock"), text.as_str());
+                }
+            }
         }
     }
     if several > 1 {
@@ -101,13 +104,13 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
 
 /// The records of one component; `None` when the boot has none.
 fn component(export: &Export<'_>, release: &Release<'_>, part: &str) -> Option<String> {
-    let uki = release.variant.measurements.iter().position(|m| is_image(release, m, "uki"));
+    let uki = release.variant.measurements.iter().position(|m| release.is_load_of(m, "uki"));
     let all: Vec<&MeasurementEntry> = export.measurements(release).collect();
     let place = |wanted: &MeasurementEntry| {
         release.variant.measurements.iter().position(|measurement| std::ptr::eq(measurement, wanted))
     };
     let belongs = |measurement: &MeasurementEntry| match part {
-        "boot-loader" => is_image(release, measurement, "boot-loader"),
+        "boot-loader" => release.is_load_of(measurement, "boot-loader"),
         "uki" => {
             measurement.pcr != 9
                 && place(measurement) >= uki
@@ -131,13 +134,4 @@ fn component(export: &Export<'_>, release: &Release<'_>, part: &str) -> Option<S
         })
         .collect();
     (!records.is_empty()).then(|| object([("records", list(records))]).pretty())
-}
-
-/// The load of an image that came in with this role.
-fn is_image(release: &Release<'_>, measurement: &MeasurementEntry, role: &str) -> bool {
-    let has_role =
-        |id: &String| release.image.inputs.iter().any(|input| input.id == *id && input.role == role);
-    measurement.pcr == 4
-        && measurement.source.kind == "image"
-        && measurement.source.inputs.iter().any(has_role)
 }

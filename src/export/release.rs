@@ -249,11 +249,14 @@ impl<'d> Release<'d> {
         self.variant.pcrs.iter().find(|entry| entry.index == pcr)
     }
 
-    /// The input file of a role, and its SHA-256.
+    /// The measurement is the load of an image that came in with this role.
     #[must_use]
-    pub fn input(&self, role: &str) -> Option<(&'d str, &'d str)> {
-        let input = self.image.inputs.iter().find(|input| input.role == role)?;
-        Some((&input.name, &input.sha256))
+    pub fn is_load_of(&self, measurement: &MeasurementEntry, role: &str) -> bool {
+        let has_role =
+            |id: &String| self.image.inputs.iter().any(|input| input.id == *id && input.role == role);
+        measurement.pcr == 4
+            && measurement.source.kind == "image"
+            && measurement.source.inputs.iter().any(has_role)
     }
 }
 

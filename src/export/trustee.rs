@@ -193,7 +193,8 @@ fn coverage(export: &Export<'_>, values: &[(String, Json)]) -> String {
     for release in export.distinct() {
         let pcrs: Vec<String> =
             release.enforced(HashAlgorithm::Sha256).map(|(pcr, _)| pcr.to_string()).collect();
-        text.push_str(&format!("| {} | {} |\n", release.id, pcrs.join(", ")));
+        let id = release.id.replace(|c: char| c == '|' || c.is_control(), " ");
+        text.push_str(&format!("| {id} | {} |\n", pcrs.join(", ")));
     }
     text
 }

@@ -243,3 +243,29 @@ fn a_failed_export_leaves_the_old_file_alone() {
     assert_eq!(run.code, Some(2));
     assert_eq!(read(&path), b"old");
 }
+
+/// Names in a document are anybody's: they may not lead out of the folder that was asked for.
+#[test]
+fn a_hostile_name_stays_in_the_folder() {
+    let folder = folder("hostile");
+    let mut paths = Vec::new();
+    for (number, doc) in [Doc::Tiny257, Doc::Tiny262].into_iter().enumerate() {
+        let mut document: Value = read_json(doc.path());
+        document["variants"][0]["id"] = json!(format!("../../../../escaped-{number}\n"));
+        paths.push(folder.join(format!("{number}.json")));
+        std::fs::write(&paths[number], document.to_string()).expect("writable");
+    }
+    let output = folder.join("a/b/c");
+    let arguments = ["export", text(&paths[0]), text(&paths[1]), "--format", "pcrlock", "-o", text(&output)];
+    let run = premeasure(arguments);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let names: Vec<String> = std::fs::read_dir(output.join("650-uki.pcrlock.d"))
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert!(names.iter().all(|name| name.contains("escaped")), "{names:?}");
+    let beside = std::fs::read_dir(&folder).expect("readable").count();
+    assert_eq!(beside, 3, "something was written beside the folder");
+    assert!(!run.stderr.contains("escaped-0\n"), "a line break of a document reached the terminal");
+}
