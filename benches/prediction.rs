@@ -5,7 +5,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use premeasure::boot::{BootChain, Declared, Input, InputId, InputRole, NamedImage, Scenario};
+use premeasure::boot::{BootChain, Declared, Input, InputId, InputRole, NamedImage, Payload, Scenario};
 use premeasure::hashing::{DigestPlan, Segment};
 use premeasure::pe::{PeImage, authenticode_segments};
 use premeasure::prediction::{Request, predict};
@@ -72,15 +72,23 @@ fn prediction(criterion: &mut Criterion) {
         addons: Vec::new(),
         credentials: Vec::new(),
         extensions: Vec::new(),
+        payload: Payload::UnifiedKernelImage,
+        entry: None,
+        drivers: Vec::new(),
+        medium: None,
     };
     criterion.bench_function("predict 1.1 MB, sha256+sha384", |bencher| {
         bencher.iter(|| {
             let request = Request {
                 chain: chain.clone(),
                 scenario: Scenario::default(),
+                entry: None,
                 secure_boot: None,
+                exit_boot_services: None,
                 devicetree: Declared::Unknown,
                 firmware_image: Declared::Unknown,
+                variables: None,
+                baselines: Vec::new(),
                 banks: vec![HashAlgorithm::Sha256, HashAlgorithm::Sha384],
                 file_digests: false,
             };

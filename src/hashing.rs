@@ -5,7 +5,9 @@
 //! a stream that begins with all of another one continues its state: the combined initrd of PCR 9 begins with
 //! `.initrd`, which PCR 11 has hashed already.
 
+mod lane;
 mod pass;
 mod plan;
+mod queue;
 
-pub use plan::{DigestPlan, Digests, HashError, Segment, StreamId};
+pub use plan::{DigestPlan, Digests, HashError, MAX_ZEROS, Segment, StreamId};

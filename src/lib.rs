@@ -1,8 +1,11 @@
 #![doc = include_str!("../docs/library.md")]
 
+pub mod audit;
+pub mod baseline;
 pub mod boot;
 pub mod bytes;
 pub mod cli;
+pub mod disk;
 pub mod export;
 pub mod hashing;
 pub mod import;
@@ -10,7 +13,11 @@ pub mod inspect;
 pub mod pe;
 pub mod prediction;
 pub mod reference;
+pub mod secure_boot;
 pub mod sign;
 pub mod source;
 pub mod tcg;
+pub mod uefi;
 pub mod uki;
+pub mod verity;
+pub mod walk;

@@ -1,14 +1,24 @@
 //! From a boot to PCR values: every way in which the image can boot, replayed, hashed in one pass, and extended.
 
+mod secure_boot;
+mod setting;
+
 use std::collections::BTreeMap;
 
 use crate::boot::{
-    BootChain, BootError, Content, Declared, InputId, Recording, Scenario, Stage, StubRules, choices, replay,
+    BootChain, BootError, Content, Declared, ExitBootServices, Gap, GapCode, InputId, NamedImage,
+    PartitionTable, RecordedPlatform, Recording, Scenario, SecureBootPolicy, Source, Stage, StubRules,
+    choices, replay,
 };
 use crate::hashing::{DigestPlan, Digests, HashError, Segment, StreamId};
 use crate::pe::{PeError, authenticode_segments};
 use crate::tcg::{DigestSet, HashAlgorithm, PcrIndex, extend};
 use crate::uki::LoaderInfo;
+
+use setting::Setting;
+
+pub use secure_boot::SecureBootContradiction;
+pub use setting::BaselineMismatch;
 
 /// Most ways to boot that one prediction follows.
 pub const MAX_ALTERNATIVES: usize = 64;
@@ -18,10 +28,19 @@ pub const MAX_ALTERNATIVES: usize = 64;
 pub struct Request {
     /// The files.
     pub chain: BootChain,
-    /// What is known of machine and boot. Its `secure_boot`, `devicetree` and `firmware_image` are taken from below.
+    /// The boot loader's entry that this is, when it is one.
+    pub entry: Option<String>,
+    /// What is known of machine and boot. Its `secure_boot`, `exit_boot_services`, `devicetree` and `firmware_image` are
+    /// taken from below.
     pub scenario: Scenario,
     /// State of Secure Boot; `None` computes both.
     pub secure_boot: Option<bool>,
+    /// The machine's Secure Boot variables; `None` when nothing is known of them. Verdicts are made here.
+    pub variables: Option<SecureBootPolicy>,
+    /// The platform as recorded boots show it: several where these differ.
+    pub baselines: Vec<RecordedPlatform>,
+    /// How the calls of `ExitBootServices` turn out; `None` computes each outcome where it matters: where PCR 5 is known.
+    pub exit_boot_services: Option<ExitBootServices>,
     /// Which `.dtbauto` the stub takes; unknown computes each, and none.
     pub devicetree: Declared<usize>,
     /// Which `.efifw` the stub takes; unknown computes each, and none.
@@ -39,6 +58,8 @@ pub struct Prediction {
     pub banks: Vec<HashAlgorithm>,
     /// The files.
     pub chain: BootChain,
+    /// The boot loader's entry that this is, when it is one.
+    pub entry: Option<String>,
     /// SHA-256 of each input, in the order of the chain's inputs; empty unless asked for.
     pub file_digests: Vec<DigestSet>,
     /// Image digests (Authenticode) of the inputs that are images.
@@ -119,11 +140,11 @@ impl PcrPrediction {
         if self.values.len() < Stage::ALL.len() {
             return Status::Partial;
         }
-        let mut statuses = self.values.values().map(|value| value.status);
-        if statuses.all(|status| status == Status::AssumedUnused) {
-            Status::AssumedUnused
-        } else {
-            Status::Computed
+        let has = |wanted: Status| self.values.values().any(|value| value.status == wanted);
+        match (has(Status::Observed), has(Status::Computed)) {
+            (true, _) => Status::Observed,
+            (false, true) => Status::Computed,
+            (false, false) => Status::AssumedUnused,
         }
     }
 }
@@ -135,9 +156,21 @@ pub enum PredictError {
     /// The boot would fail.
     #[error(transparent)]
     Boot(#[from] BootError),
-    /// Files could not be hashed.
+    /// A file could not be read or hashed.
+    #[error("{name}: {error}")]
+    Hash {
+        /// The file's name.
+        name: String,
+        /// What went wrong.
+        #[source]
+        error: HashError,
+    },
+    /// What is said about Secure Boot does not fit together.
     #[error(transparent)]
-    Hash(#[from] HashError),
+    SecureBoot(#[from] SecureBootContradiction),
+    /// A baseline is of another machine, or another state of it.
+    #[error(transparent)]
+    Baseline(#[from] BaselineMismatch),
     /// An image could not be read.
     #[error(transparent)]
     Pe(#[from] PeError),
@@ -166,12 +199,15 @@ pub fn predict(
     total: &dyn Fn(u64),
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Prediction, PredictError> {
+    let scenarios = alternatives(&request)?;
     let mut plan = DigestPlan::new();
     let mut recorded = Vec::new();
-    for scenario in alternatives(&request)? {
-        recorded.push((replay(&request.chain, &scenario, &mut plan)?, scenario));
+    for scenario in scenarios {
+        let mut recording = replay(&request.chain, &scenario, &mut plan)?;
+        leave_out_incomplete(&mut recording, &request.banks);
+        recorded.push((recording, scenario));
     }
-    let recorded = merge_secure_boot(recorded, request.secure_boot);
+    let recorded = merge_secure_boot(recorded);
     let image_streams = plan_images(&request.chain, &mut plan);
     let file_streams: Vec<StreamId> = if request.file_digests {
         let inputs = request.chain.inputs.iter();
@@ -182,7 +218,7 @@ pub fn predict(
         Vec::new()
     };
     total(plan.bytes_to_read());
-    let digests = plan.compute(&request.banks, progress)?;
+    let digests = plan.compute(&request.banks, progress).map_err(|error| name_file(&request.chain, error))?;
     let set = |stream| digests.get(stream).cloned().unwrap_or_default();
     let variants = recorded
         .into_iter()
@@ -195,33 +231,101 @@ pub fn predict(
         image_digests: image_streams.into_iter().map(|(input, stream)| (input, set(stream))).collect(),
         banks: request.banks,
         chain: request.chain,
+        entry: request.entry,
         variants,
     })
 }
 
+/// Says which file it was.
+fn name_file(chain: &BootChain, error: HashError) -> PredictError {
+    let input = match &error {
+        HashError::Read { source_id, .. } => {
+            chain.inputs.iter().find(|input| input.file.source_id() == *source_id)
+        }
+        HashError::TooManyZeros { .. } => None,
+    };
+    let name = input.map_or(&chain.uki.name, |input| &input.name).clone();
+    PredictError::Hash { name, error }
+}
+
+/// What was observed without one of the banks is not known: a PCR has a value in all banks or in none.
+fn leave_out_incomplete(recording: &mut Recording, banks: &[HashAlgorithm]) {
+    let missing = |index: usize| {
+        let known = recording.observed.get(index);
+        banks.iter().find(|bank| known.is_none_or(|known| known.get(**bank).is_none()))
+    };
+    for measurement in &mut recording.measurements {
+        let Content::Observed(index) = measurement.content else { continue };
+        let Some(bank) = missing(index) else { continue };
+        measurement.content = Content::Unknown(recording.gaps.len());
+        recording.gaps.push(Gap {
+            pcr: measurement.pcr,
+            stage: measurement.stage,
+            code: GapCode::Firmware,
+            reason: format!("{} was not observed in bank {bank}", measurement.description),
+            remedy: "other banks".to_owned(),
+        });
+    }
+}
+
 /// The scenarios: every combination of what nobody decided.
 fn alternatives(request: &Request) -> Result<Vec<Scenario>, PredictError> {
-    let secure_boot = request.secure_boot.map_or(vec![false, true], |state| vec![state]);
+    let mut scenarios = Vec::new();
+    for setting in Setting::all(request)? {
+        for scenario in alternatives_of(request, &setting)? {
+            scenarios.extend(setting.apply(request, scenario));
+        }
+    }
+    if scenarios.len() > MAX_ALTERNATIVES {
+        return Err(PredictError::TooManyAlternatives(scenarios.len()));
+    }
+    Ok(scenarios)
+}
+
+/// The boots on one machine.
+fn alternatives_of(request: &Request, setting: &Setting) -> Result<Vec<Scenario>, PredictError> {
+    let secure_boot = setting.state.map_or(vec![false, true], |state| vec![state]);
+    let outcomes = exit_outcomes(request, setting);
     let devicetrees = choose(request, ".dtbauto", &request.devicetree)?;
     let firmware = choose(request, ".efifw", &request.firmware_image)?;
     let count = secure_boot.len().saturating_mul(devicetrees.len()).saturating_mul(firmware.len());
+    let count = count.saturating_mul(outcomes.len());
     if count > MAX_ALTERNATIVES {
         return Err(PredictError::TooManyAlternatives(count));
     }
     let mut scenarios = Vec::with_capacity(count);
     for devicetree in devicetrees {
         for firmware_image in &firmware {
-            for state in &secure_boot {
-                scenarios.push(Scenario {
-                    secure_boot: *state,
-                    devicetree,
-                    firmware_image: *firmware_image,
-                    ..request.scenario.clone()
-                });
+            for outcome in &outcomes {
+                for state in &secure_boot {
+                    scenarios.push(Scenario {
+                        secure_boot: *state,
+                        exit_boot_services: *outcome,
+                        devicetree,
+                        firmware_image: *firmware_image,
+                        ..request.scenario.clone()
+                    });
+                }
             }
         }
     }
     Ok(scenarios)
+}
+
+/// How the calls of `ExitBootServices` may turn out. It only shows in PCR 5, which is known with the disk alone.
+fn exit_outcomes(request: &Request, setting: &Setting) -> Vec<ExitBootServices> {
+    if setting.recorded.as_ref().is_some_and(|recorded| recorded.shows_exit()) {
+        // The recorded outcome is measured, whichever it was.
+        return vec![ExitBootServices::Success];
+    }
+    let table = request.chain.medium.as_ref().map(|medium| &medium.partition_table);
+    match (request.exit_boot_services, table) {
+        (Some(outcome), _) => vec![outcome],
+        (None, Some(PartitionTable::Measured { .. })) => {
+            vec![ExitBootServices::Success, ExitBootServices::FailureThenSuccess]
+        }
+        (None, _) => vec![ExitBootServices::Success],
+    }
 }
 
 /// What the stub may choose among sections of one name: none, or one of them.
@@ -246,14 +350,14 @@ fn choose(
 }
 
 /// Boots that differ in nothing but the state of Secure Boot become one.
-fn merge_secure_boot(
-    recorded: Vec<(Recording, Scenario)>,
-    decided: Option<bool>,
-) -> Vec<(Recording, Scenario, Option<bool>)> {
+fn merge_secure_boot(recorded: Vec<(Recording, Scenario)>) -> Vec<(Recording, Scenario, Option<bool>)> {
     let mut merged: Vec<(Recording, Scenario, Option<bool>)> = Vec::new();
     for (recording, scenario) in recorded {
         let twin = merged.iter_mut().find(|(other, of, _)| {
-            (of.devicetree, of.firmware_image) == (scenario.devicetree, scenario.firmware_image)
+            of.baseline == scenario.baseline
+                && of.secure_boot_support == scenario.secure_boot_support
+                && (of.devicetree, of.firmware_image, of.exit_boot_services)
+                    == (scenario.devicetree, scenario.firmware_image, scenario.exit_boot_services)
                 && measures_the_same(other, &recording)
         });
         match twin {
@@ -266,7 +370,7 @@ fn merge_secure_boot(
                 }
             }
             None => {
-                let state = decided.or(Some(scenario.secure_boot));
+                let state = Some(scenario.secure_boot);
                 merged.push((recording, scenario, state));
             }
         }
@@ -279,17 +383,21 @@ fn measures_the_same(one: &Recording, other: &Recording) -> bool {
         let measurements = recording.measurements.iter();
         measurements.map(|m| (m.pcr, m.stage, m.event_type, m.content, m.data.clone())).collect()
     };
-    one.gaps == other.gaps && key(one) == key(other)
+    one.gaps == other.gaps && one.observed == other.observed && key(one) == key(other)
 }
 
 /// Streams of the inputs that are images, where the firmware would hash them.
 fn plan_images(chain: &BootChain, plan: &mut DigestPlan) -> Vec<(InputId, StreamId)> {
-    let addons = chain.addons.iter().map(|(_, addon)| addon);
-    let images = chain.loader.iter().chain([&chain.uki]).chain(addons);
-    images
+    images(chain)
         .filter_map(|named| Some((named.input, authenticode_segments(&named.image).ok()?)))
         .map(|(input, segments)| (input, plan.add(segments)))
         .collect()
+}
+
+/// The images that the firmware loads.
+fn images(chain: &BootChain) -> impl Iterator<Item = &NamedImage> {
+    let addons = chain.addons.iter().map(|(_, addon)| addon);
+    chain.loader.iter().chain(&chain.drivers).chain([&chain.uki]).chain(addons)
 }
 
 fn evaluate(
@@ -304,6 +412,10 @@ fn evaluate(
         .iter()
         .map(|measurement| match measurement.content {
             Content::Stream(stream) => computed.get(stream).cloned(),
+            Content::Observed(index) => {
+                let observed = recording.observed.get(index);
+                observed.map(|all| banks.iter().filter_map(|bank| all.get(*bank)).collect())
+            }
             Content::Unknown(_) => None,
         })
         .collect();
@@ -327,17 +439,20 @@ fn evaluate_pcr(
         ..PcrPrediction::default()
     };
     for stage in Stage::ALL {
-        let until: Vec<Option<&DigestSet>> = events()
-            .filter(|(measurement, _)| measurement.stage <= stage)
-            .map(|(_, digests)| digests.as_ref())
-            .collect();
+        let counted = || events().filter(|(measurement, _)| measurement.stage <= stage);
+        let until: Vec<Option<&DigestSet>> = counted().map(|(_, digests)| digests.as_ref()).collect();
         let value = |bank: &HashAlgorithm| {
             until.iter().try_fold(pcr.start_value(*bank), |value, digests| {
                 Some(extend(value, (*digests)?.get(*bank)?))
             })
         };
         let Some(values) = banks.iter().map(value).collect::<Option<Vec<_>>>() else { break };
-        let status = if until.is_empty() { Status::AssumedUnused } else { Status::Computed };
+        let observed = counted().any(|(measurement, _)| matches!(measurement.source, Source::Observed(_)));
+        let status = match (until.is_empty(), observed) {
+            (true, _) => Status::AssumedUnused,
+            (false, true) => Status::Observed,
+            (false, false) => Status::Computed,
+        };
         prediction.values.insert(stage, StageValue { digests: values.into_iter().collect(), status });
     }
     prediction

@@ -22,6 +22,20 @@ pub enum InputRole {
     Extension,
     /// The machine's SMBIOS table.
     Smbios,
+    /// A Linux kernel that boots without a stub.
+    Kernel,
+    /// An initrd of a Type #1 entry.
+    Initrd,
+    /// A Type #1 entry's file.
+    BootEntry,
+    /// The boot loader's configuration file.
+    LoaderConf,
+    /// An EFI driver that the boot loader loads.
+    Driver,
+    /// The partition table of the boot disk, as firmware measures it.
+    PartitionTable,
+    /// An event log or profile of a recorded boot.
+    Baseline,
 }
 
 impl InputRole {
@@ -35,6 +49,13 @@ impl InputRole {
             Self::Credential => "credential",
             Self::Extension => "extension",
             Self::Smbios => "smbios",
+            Self::Kernel => "kernel",
+            Self::Initrd => "initrd",
+            Self::BootEntry => "boot-entry",
+            Self::LoaderConf => "loader-conf",
+            Self::Driver => "driver",
+            Self::PartitionTable => "partition-table",
+            Self::Baseline => "baseline",
         }
     }
 }
@@ -83,6 +104,56 @@ pub struct CompanionFile {
     pub file: Blob,
 }
 
+/// What the image is that is started last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Payload {
+    /// A unified kernel image.
+    #[default]
+    UnifiedKernelImage,
+    /// A Linux kernel: a Type #1 entry, or started by the firmware.
+    Kernel,
+    /// GRUB; the loader, if there is one, is the shim that starts it.
+    Grub,
+    /// A program that is not followed.
+    Unknown,
+}
+
+/// A Type #1 entry (UAPI.1): what it passes to the program that it starts.
+#[derive(Debug, Clone)]
+pub struct EntryFile {
+    /// Which input its file is.
+    pub input: InputId,
+    /// Its `options` lines, joined with spaces.
+    pub options: Option<String>,
+    /// Its `initrd` lines: names are paths with backslashes, as they stand in the options.
+    pub initrds: Vec<CompanionFile>,
+}
+
+/// What the firmware measures of the boot disk's partition table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PartitionTable {
+    /// The disk was not given.
+    NotGiven,
+    /// It can't be told, for this reason.
+    Unknown(String),
+    /// These bytes.
+    Measured {
+        /// Which input they are.
+        input: InputId,
+        /// `UEFI_GPT_DATA`.
+        bytes: Vec<u8>,
+    },
+}
+
+/// What is known because the boot medium was given.
+#[derive(Debug, Clone)]
+pub struct BootMedium {
+    /// The partition table.
+    pub partition_table: PartitionTable,
+    /// `loader.conf`; `None` when there is none.
+    pub loader_conf: Option<CompanionFile>,
+}
+
 /// Everything that a boot reads from disk.
 #[derive(Debug, Clone)]
 pub struct BootChain {
@@ -90,12 +161,20 @@ pub struct BootChain {
     pub inputs: Vec<Input>,
     /// The image that starts the UKI; `None` when the firmware does.
     pub loader: Option<NamedImage>,
-    /// The unified kernel image.
+    /// The image that is started last: a unified kernel image, or what `payload` says.
     pub uki: NamedImage,
+    /// What it is.
+    pub payload: Payload,
+    /// The Type #1 entry that starts it.
+    pub entry: Option<EntryFile>,
     /// Addons, in any order.
     pub addons: Vec<(Scope, NamedImage)>,
     /// Credentials, in any order.
     pub credentials: Vec<CompanionFile>,
     /// System and configuration extensions, in any order; the stub tells them apart by name.
     pub extensions: Vec<CompanionFile>,
+    /// EFI drivers that systemd-boot loads, in its order.
+    pub drivers: Vec<NamedImage>,
+    /// The boot medium, when it was given.
+    pub medium: Option<BootMedium>,
 }

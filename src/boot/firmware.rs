@@ -3,7 +3,7 @@
 use super::measurement::{GapCode, Rule, Source};
 use super::recorder::{Event, Recorder};
 use super::replay::BootError;
-use super::{BootChain, NamedImage};
+use super::{BootChain, ExitBootServices, NamedImage, PartitionTable, Scenario, ovmf, secure_boot};
 use crate::hashing::Segment;
 use crate::pe::{Subsystem, authenticode_segments, authenticode_segments_padded};
 use crate::tcg::{EventType, PcrIndex};
@@ -13,12 +13,6 @@ const FIRMWARE: Rule = Rule {
     id: "firmware",
     statement: "the firmware measures its own code, drivers, tables and boot variables",
     source: "PFP section 3.3.4, PCR 0 to 3 and 6",
-};
-const SECURE_BOOT_POLICY: Rule = Rule {
-    id: "secure-boot-policy",
-    statement: "the firmware measures the variables SecureBoot, PK, KEK, db and dbx, a separator, and the authority \
-                that let each image start",
-    source: "PFP section 3.3.4.8; EDK2 MeasureAllSecureVariables, SecureBootHook",
 };
 const CALLING: Rule = Rule {
     id: "calling-efi-application",
@@ -44,49 +38,93 @@ const PARTITION_TABLE: Rule = Rule {
 const EXIT_BOOT_SERVICES: Rule = Rule {
     id: "exit-boot-services",
     statement: "the firmware measures the kernel's call of ExitBootServices and its outcome",
-    source: "PFP section 3.3.4.6; EDK2 Tcg2Dxe OnExitBootServices",
+    source: "PFP section 3.3.4.6; EDK2 Tcg2Dxe OnExitBootServices, OnExitBootServicesFailed; a failing first call observed \
+             with OVMF 2026.08, never with 2022.11 and 2025.02",
 };
 
 /// Power-on up to the first boot option.
-pub(super) fn power_on(recorder: &mut Recorder<'_>) {
-    for pcr in [0, 1, 2, 3, 6] {
+pub(super) fn power_on(scenario: &Scenario, recorder: &mut Recorder<'_>) {
+    if let Some(recorded) = &scenario.baseline {
+        recorded.power_on(recorder);
+        secure_boot::begin(scenario, recorder);
+        return;
+    }
+    let separator_only = scenario.platform.separator_only;
+    if !separator_only.is_empty() {
+        recorder.assume(
+            "no-option-roms",
+            "no device brings firmware of its own, and the firmware measures nothing else there",
+            separator_only,
+            "--baseline",
+        );
+    }
+    let image = scenario.firmware.as_ref().filter(|image| image.is_ovmf());
+    if let Some(image) = image {
+        ovmf::measure(image, scenario, recorder);
+    }
+    let derived = |pcr: &u8| separator_only.contains(pcr) || (*pcr == 0 && image.is_some());
+    for pcr in [0, 1, 2, 3, 6].into_iter().filter(|pcr| !derived(pcr)) {
         recorder.gap(
             PcrIndex::new(pcr),
             GapCode::Firmware,
             &FIRMWARE,
             "the firmware's own measurements are not part of the image",
-            "an event log or firmware file of the machine it will run on",
+            "--baseline with an event log of the machine it will run on",
         );
     }
-    recorder.gap(
-        PcrIndex::new(7),
-        GapCode::SecureBootVariables,
-        &SECURE_BOOT_POLICY,
-        "PCR 7 depends on the Secure Boot variables PK, KEK, db and dbx of the machine",
-        "the Secure Boot variables of the machine it will run on",
-    );
+    secure_boot::measure_variables(scenario, recorder);
     action(recorder, 4, "Calling EFI Application from Boot Option", &CALLING);
     for pcr in 0..=6 {
-        let event = Event {
-            pcr: PcrIndex::new(pcr),
-            event_type: Some(EventType::SEPARATOR),
-            data: Some(vec![0; 4]),
-            description: "separator".to_owned(),
-            source: Source::Constant,
-            rule: &SEPARATOR,
-        };
-        recorder.measure(event, [Segment::bytes([0; 4])]);
+        separator(recorder, pcr, &SEPARATOR);
     }
-    recorder.gap(
-        PcrIndex::new(5),
-        GapCode::PartitionTable,
-        &PARTITION_TABLE,
-        "PCR 5 depends on the partition table of the boot disk",
-        "the disk image that the UKI is shipped in",
-    );
 }
 
-/// `LoadImage` of a file: the firmware measures it by its subsystem.
+/// The partition table, before the first image is loaded from the disk.
+pub(super) fn partition_table(chain: &BootChain, recorder: &mut Recorder<'_>) {
+    let table = chain.medium.as_ref().map_or(&PartitionTable::NotGiven, |medium| &medium.partition_table);
+    let (input, bytes) = match table {
+        PartitionTable::Measured { input, bytes } => (*input, bytes),
+        PartitionTable::NotGiven | PartitionTable::Unknown(_) => {
+            let reason = match table {
+                PartitionTable::Unknown(reason) => reason.as_str(),
+                _ => "PCR 5 depends on the partition table of the boot disk",
+            };
+            let remedy = "the disk image that it is shipped in";
+            recorder.gap(PcrIndex::new(5), GapCode::PartitionTable, &PARTITION_TABLE, reason, remedy);
+            return;
+        }
+    };
+    recorder.assume(
+        "partition-table-unchanged",
+        "the disk's partition table is that of the image: the disk is not larger, and nothing rewrote the table",
+        &[5],
+        "",
+    );
+    let event = Event {
+        pcr: PcrIndex::new(5),
+        event_type: Some(EventType::EFI_GPT_EVENT),
+        data: Some(bytes.clone()),
+        description: "partition table".to_owned(),
+        source: Source::Derived(vec![input]),
+        rule: &PARTITION_TABLE,
+    };
+    recorder.measure(event, [Segment::bytes(bytes.clone())]);
+}
+
+/// The line that ends the firmware's own measurements.
+pub(super) fn separator(recorder: &mut Recorder<'_>, pcr: u8, rule: &'static Rule) {
+    let event = Event {
+        pcr: PcrIndex::new(pcr),
+        event_type: Some(EventType::SEPARATOR),
+        data: Some(vec![0; 4]),
+        description: "separator".to_owned(),
+        source: Source::Constant,
+        rule,
+    };
+    recorder.measure(event, [Segment::bytes([0; 4])]);
+}
+
+/// `LoadImage` of a file: the firmware checks its signature under Secure Boot, and measures it by its subsystem.
 pub(super) fn load_image(
     image: &NamedImage,
     rule: Option<&'static Rule>,
@@ -95,6 +133,7 @@ pub(super) fn load_image(
 ) -> Result<(), BootError> {
     let segments =
         authenticode_segments(&image.image).map_err(|error| BootError::image(&image.name, error))?;
+    secure_boot::verify(image, recorder)?;
     let Some((pcr, event_type)) = image_event(image.image.subsystem) else { return Ok(()) };
     let event = Event {
         pcr,
@@ -137,7 +176,15 @@ pub(super) fn load_kernel(
 }
 
 /// The kernel leaves the firmware behind.
-pub(super) fn exit_boot_services(recorder: &mut Recorder<'_>) {
+pub(super) fn exit_boot_services(scenario: &Scenario, recorder: &mut Recorder<'_>) {
+    if let Some(recorded) = scenario.baseline.as_ref().filter(|recorded| recorded.shows_exit()) {
+        recorded.exit_boot_services(recorder);
+        return;
+    }
+    if scenario.exit_boot_services == ExitBootServices::FailureThenSuccess {
+        action(recorder, 5, "Exit Boot Services Invocation", &EXIT_BOOT_SERVICES);
+        action(recorder, 5, "Exit Boot Services Returned with Failure", &EXIT_BOOT_SERVICES);
+    }
     action(recorder, 5, "Exit Boot Services Invocation", &EXIT_BOOT_SERVICES);
     action(recorder, 5, "Exit Boot Services Returned with Success", &EXIT_BOOT_SERVICES);
 }

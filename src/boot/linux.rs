@@ -4,11 +4,10 @@ use super::measurement::{GapCode, Rule, Source};
 use super::recorder::{Event, Recorder};
 use super::systemd_stub::{Handover, Initrd, KernelOptions};
 use super::text::{utf16_nul, utf16_text};
-use super::{BootChain, Scenario};
+use super::{InputId, Scenario};
 use crate::hashing::Segment;
-use crate::pe::Machine;
 use crate::tcg::{EventType, PcrIndex};
-use crate::uki::{KernelFormat, KernelVersion};
+use crate::uki::KernelVersion;
 
 /// What a range of kernel versions measures.
 #[derive(Debug, Clone, Copy)]
@@ -64,9 +63,9 @@ const INITRD_TAG: u32 = 0x8F3B_22EC;
 const PCR: PcrIndex = PcrIndex::new(9);
 
 /// Runs the kernel's EFI stub.
-pub(super) fn run(chain: &BootChain, handover: Handover, scenario: &Scenario, recorder: &mut Recorder<'_>) {
+pub(super) fn run(handover: &Handover, scenario: &Scenario, recorder: &mut Recorder<'_>) {
     let Some(kernel) = &handover.kernel else {
-        let reason = "the kernel in .linux is not one that is known to measure anything";
+        let reason = "the kernel is not one that is known to measure anything";
         recorder.gap(
             PCR,
             GapCode::UnknownKernel,
@@ -106,52 +105,37 @@ pub(super) fn run(chain: &BootChain, handover: Handover, scenario: &Scenario, re
             "",
         );
     }
-    if chain.uki.image.machine != Machine::X86_64 || kernel.facts.format != KernelFormat::BzImage {
-        recorder.assume(
-            "architecture-not-observed",
-            format!(
-                "a {} machine boots as an x86_64 machine does; no real boot of one was compared",
-                chain.uki.image.machine
-            ),
-            &[4, 9, 11, 12, 13],
-            "",
-        );
-    }
-    let no_initrd = measure_options(&handover, rules, recorder);
-    measure_initrd(&handover, rules, no_initrd, recorder);
+    let no_initrd = measure_options(handover, rules, recorder);
+    measure_initrd(handover, rules, no_initrd, recorder);
 }
 
 /// PCR 9: the command line. Says whether it has the word `noinitrd`.
 fn measure_options(handover: &Handover, rules: &KernelRules, recorder: &mut Recorder<'_>) -> bool {
-    let text = match &handover.options {
-        KernelOptions::None => return false,
-        KernelOptions::Unknown(code, reason, remedy) => {
-            recorder.gap(PCR, *code, &OPTIONS, reason.clone(), *remedy);
-            return false;
-        }
-        KernelOptions::Text(text) => text,
+    let event = |what: String| Event {
+        pcr: PCR,
+        event_type: Some(EventType::EVENT_TAG),
+        data: Some(tagged(OPTIONS_TAG, b"LOADED_IMAGE::LoadOptions\0")),
+        description: format!("command line{what}"),
+        source: Source::Derived(handover.options_from.clone()),
+        rule: &OPTIONS,
     };
-    match rules.measures_options {
-        Some(false) => {}
-        None => recorder.gap(
+    match (&handover.options, rules.measures_options) {
+        (KernelOptions::None, _) | (_, Some(false)) => {}
+        (_, None) => recorder.gap(
             PCR,
             GapCode::UnknownKernel,
             &OPTIONS,
             "whether a kernel between 5.17 and 6.0 measures its command line is not known",
             "a kernel of version 6.1 or later",
         ),
-        Some(true) => {
-            let event = Event {
-                pcr: PCR,
-                event_type: Some(EventType::EVENT_TAG),
-                data: Some(tagged(OPTIONS_TAG, b"LOADED_IMAGE::LoadOptions\0")),
-                description: format!("command line: {}", utf16_text(text)),
-                source: Source::Derived(handover.options_from.clone()),
-                rule: &OPTIONS,
-            };
-            recorder.measure(event, [Segment::bytes(utf16_nul(text))]);
+        (KernelOptions::Unknown(code, reason, remedy), _) => {
+            recorder.unknown(event(String::new()), *code, reason.clone(), *remedy);
+        }
+        (KernelOptions::Text(text), _) => {
+            recorder.measure(event(format!(": {}", utf16_text(text))), [Segment::bytes(utf16_nul(text))]);
         }
     }
+    let KernelOptions::Text(text) = &handover.options else { return false };
     let word: Vec<u16> = "noinitrd".encode_utf16().collect();
     text.split(|unit| *unit <= 0x20).any(|candidate| candidate == word)
 }
@@ -161,20 +145,20 @@ fn measure_initrd(handover: &Handover, rules: &KernelRules, no_initrd: bool, rec
     if no_initrd || !rules.measures_initrd {
         return;
     }
+    let event = |inputs: &[InputId]| Event {
+        pcr: PCR,
+        event_type: Some(EventType::EVENT_TAG),
+        data: Some(tagged(INITRD_TAG, b"Linux initrd\0")),
+        description: "initrd".to_owned(),
+        source: Source::Derived(inputs.to_vec()),
+        rule: &INITRD,
+    };
     match &handover.initrd {
         Initrd::None => {}
-        Initrd::Unknown(code, reason, remedy) => recorder.gap(PCR, *code, &INITRD, reason.clone(), *remedy),
-        Initrd::Known(segments, inputs) => {
-            let event = Event {
-                pcr: PCR,
-                event_type: Some(EventType::EVENT_TAG),
-                data: Some(tagged(INITRD_TAG, b"Linux initrd\0")),
-                description: "initrd as the stub puts it together".to_owned(),
-                source: Source::Derived(inputs.clone()),
-                rule: &INITRD,
-            };
-            recorder.measure(event, segments.clone());
+        Initrd::Unknown(code, reason, remedy) => {
+            recorder.unknown(event(&handover.options_from), *code, reason.clone(), *remedy);
         }
+        Initrd::Known(segments, inputs) => recorder.measure(event(inputs), segments.clone()),
     }
 }
 

@@ -42,6 +42,8 @@ pub struct Measurement {
 pub enum Content {
     /// A stream of the digest plan.
     Stream(StreamId),
+    /// Digests seen in a recorded boot: index into the observed digests of the recording.
+    Observed(usize),
     /// Not known: index into the gaps of the recording. It may stand for no, one or several measurements.
     Unknown(usize),
 }
@@ -77,6 +79,8 @@ pub enum Source {
     },
     /// Made at boot from these inputs, in this order: an archive, a combined initrd, a command line.
     Derived(Vec<InputId>),
+    /// Kept from recorded boots: their logs or the profile made of them.
+    Observed(Vec<InputId>),
     /// Given on the command line: the option's name.
     Option(&'static str),
     /// Nothing that we were given.

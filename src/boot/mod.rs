@@ -13,26 +13,39 @@
 mod chain;
 mod cpio;
 mod firmware;
+mod firmware_image;
+mod grub;
 mod linux;
 mod measurement;
+mod ovmf;
 mod platform;
+mod recorded;
 mod recorder;
 mod replay;
 mod scenario;
+mod secure_boot;
 mod smbios;
 mod stage;
 mod systemd_boot;
 mod systemd_stub;
 mod text;
+mod type1;
 mod userspace;
 
-pub use chain::{BootChain, CompanionFile, Input, InputId, InputRole, NamedImage, Scope};
+pub use chain::{
+    BootChain, BootMedium, CompanionFile, EntryFile, Input, InputId, InputRole, NamedImage, PartitionTable,
+    Payload, Scope,
+};
+pub use firmware_image::FirmwareImage;
 pub use linux::KernelRules;
 pub use measurement::{Assumption, Content, Gap, GapCode, Measurement, Rule, Source};
+pub use ovmf::Machine;
 pub use platform::Platform;
+pub use recorded::RecordedPlatform;
 pub use recorder::Recording;
 pub use replay::{BootError, replay};
-pub use scenario::{BootSecret, Declared, Scenario};
+pub use scenario::{BootSecret, Declared, ExitBootServices, Scenario};
+pub use secure_boot::{SecureBootPolicy, SecureBootSupport, VariableSource};
 pub use smbios::Smbios;
 pub use stage::Stage;
 pub use systemd_boot::LoaderRules;

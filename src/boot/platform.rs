@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::tcg::HashAlgorithm;
+
 /// The firmware's share of the measurements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Platform {
@@ -12,18 +14,82 @@ pub struct Platform {
     pub description: &'static str,
     /// Where the facts come from.
     pub evidence: &'static str,
+    /// What is not known of it.
+    pub unknown: &'static str,
+    /// Banks that its TPM has: those that are computed when nobody asks for others.
+    pub banks: &'static [HashAlgorithm],
+    /// PCRs that hold nothing but the firmware's separator on the machines that were seen: no option ROMs, no
+    /// configuration of drivers.
+    pub separator_only: &'static [u8],
+    /// How the text of `EV_S_CRTM_VERSION` begins; `None` where builds differ.
+    pub firmware_version: Option<&'static str>,
+    /// Its firmware has Secure Boot, on or off; `None` where builds differ.
+    pub secure_boot: Option<bool>,
 }
 
 /// QEMU with EDK2's OVMF.
 const OVMF: Platform = Platform {
     id: "ovmf",
-    description: "EDK2 OVMF as QEMU runs it",
-    evidence: "observed with OVMF 2022.11, 2025.02 and 2026.08 of Debian; EDK2 Tcg2Dxe",
+    description: "EDK2 OVMF as QEMU runs it, with swtpm",
+    evidence: "boots of OVMF 2022.11, 2025.02 and 2026.08 of Debian, plain and secboot builds (fixtures/boots); EDK2 Tcg2Dxe",
+    unknown: "PCR 0 and 1 without firmware image or baseline; other machine types than q35",
+    banks: &[HashAlgorithm::Sha256, HashAlgorithm::Sha384],
+    separator_only: &[2, 3, 6],
+    firmware_version: None,
+    secure_boot: None,
+};
+/// Google Compute Engine.
+const GCE: Platform = Platform {
+    id: "gce",
+    description: "Google Compute Engine, Shielded and Confidential VMs",
+    evidence: "event logs and quotes of Shielded and SEV-SNP VMs published with go-eventlog, go-tpm-tools and Constellation, \
+               2018 to 2026-02",
+    unknown: "PCR 0 and 1 without a baseline; PCR 2 and 4 of TDX VMs, which measure images into PCR 2; machines with \
+              local SSDs",
+    banks: &[HashAlgorithm::Sha1, HashAlgorithm::Sha256, HashAlgorithm::Sha384],
+    separator_only: &[2, 3, 6],
+    firmware_version: Some("GCE Virtual Firmware"),
+    secure_boot: Some(true),
+};
+/// Azure's Trusted Launch and confidential VMs.
+const AZURE: Platform = Platform {
+    id: "azure",
+    description: "Azure Trusted Launch and confidential VMs (Hyper-V UEFI)",
+    evidence: "source of mu_msvm and openvmm, 2026-08; quotes published with trustee, Constellation and azure-cvm-tooling, \
+               2023 to 2026-08. No event log was seen",
+    unknown: "PCR 0, 1 and 2 without a baseline; PCR 6, which holds the VM's id; PCR 4 of VM versions below 9.0",
+    banks: &[HashAlgorithm::Sha256, HashAlgorithm::Sha384],
+    separator_only: &[3],
+    firmware_version: None,
+    secure_boot: Some(true),
+};
+/// AWS NitroTPM.
+const AWS: Platform = Platform {
+    id: "aws-nitrotpm",
+    description: "AWS EC2 with NitroTPM",
+    evidence: "AWS's published rules for PCR 4, 7 and 12; signed attestation document of 2026-02-03; values published by \
+               Constellation and Bottlerocket, 2023 to 2025. No event log was seen",
+    unknown: "PCR 0 and 1 without a baseline; the volume id is in PCR 1, which is different for each instance",
+    banks: &[HashAlgorithm::Sha256, HashAlgorithm::Sha384],
+    separator_only: &[2, 3, 6],
+    firmware_version: None,
+    secure_boot: Some(true),
+};
+/// Anything else.
+const GENERIC_UEFI: Platform = Platform {
+    id: "generic-uefi",
+    description: "a machine with UEFI firmware that follows the TCG's profile as EDK2 does",
+    evidence: "PFP section 3.3.4; EDK2 Tcg2Dxe. Vendors deviate: take a baseline of the machine",
+    unknown: "PCR 0 to 3 and 6 without a baseline; vendor applications in PCR 4; whether the Calling text is measured",
+    banks: &[HashAlgorithm::Sha256],
+    separator_only: &[],
+    firmware_version: None,
+    secure_boot: None,
 };
 
 impl Platform {
     /// The platforms that are known.
-    pub const ALL: &[Self] = &[OVMF];
+    pub const ALL: &[Self] = &[OVMF, GCE, AZURE, AWS, GENERIC_UEFI];
 }
 
 impl Default for Platform {

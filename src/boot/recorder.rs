@@ -1,15 +1,18 @@
 //! The recorder: the only way to make a measurement.
 
 use super::measurement::{Assumption, Content, Gap, GapCode, Measurement, Rule, Source};
+use super::secure_boot::ImageVerification;
 use super::stage::Stage;
 use crate::hashing::{DigestPlan, Segment};
-use crate::tcg::{EventType, PcrIndex};
+use crate::tcg::{DigestSet, EventType, PcrIndex};
 
 /// What a boot measures, in order.
 #[derive(Debug, Clone, Default)]
 pub struct Recording {
     /// The measurements, in the order of the boot.
     pub measurements: Vec<Measurement>,
+    /// Digests that were observed in recorded boots.
+    pub observed: Vec<DigestSet>,
     /// What is not known.
     pub gaps: Vec<Gap>,
     /// What was taken for granted.
@@ -24,6 +27,8 @@ pub(super) struct Recorder<'a> {
     plan: &'a mut DigestPlan,
     recording: Recording,
     stage: Stage,
+    /// The firmware's checks of images: state that lives as long as the boot.
+    pub(super) verification: ImageVerification,
 }
 
 /// A measurement to be made: everything but its content.
@@ -38,7 +43,12 @@ pub(super) struct Event {
 
 impl<'a> Recorder<'a> {
     pub(super) fn new(plan: &'a mut DigestPlan) -> Self {
-        Self { plan, recording: Recording::default(), stage: Stage::ExitBootServices }
+        Self {
+            plan,
+            recording: Recording::default(),
+            stage: Stage::ExitBootServices,
+            verification: ImageVerification::default(),
+        }
     }
 
     pub(super) fn finish(self) -> Recording {
@@ -56,7 +66,14 @@ impl<'a> Recorder<'a> {
         self.push(event, content);
     }
 
-    /// Extends a PCR with something, or not: we don't know, and `code` says what would tell.
+    /// Extends a PCR with what a recorded boot extended it with.
+    pub(super) fn observe(&mut self, event: Event, digests: DigestSet) {
+        let content = Content::Observed(self.recording.observed.len());
+        self.recording.observed.push(digests);
+        self.push(event, content);
+    }
+
+    /// Extends a PCR with nothing, one thing or several: we don't know, and `code` says what would tell.
     pub(super) fn gap(
         &mut self,
         pcr: PcrIndex,
@@ -66,16 +83,22 @@ impl<'a> Recorder<'a> {
         remedy: impl Into<String>,
     ) {
         let reason = reason.into();
-        let event = Event {
-            pcr,
-            event_type: None,
-            data: None,
-            description: reason.clone(),
-            source: Source::Missing,
-            rule,
-        };
+        let description = reason.clone();
+        let event = Event { pcr, event_type: None, data: None, description, source: Source::Missing, rule };
+        self.unknown(event, code, reason, remedy);
+    }
+
+    /// Extends a PCR with exactly one event whose digest we don't know.
+    pub(super) fn unknown(
+        &mut self,
+        event: Event,
+        code: GapCode,
+        reason: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
         let content = Content::Unknown(self.recording.gaps.len());
-        self.recording.gaps.push(Gap { pcr, code, stage: self.stage, reason, remedy: remedy.into() });
+        let (reason, remedy) = (reason.into(), remedy.into());
+        self.recording.gaps.push(Gap { pcr: event.pcr, code, stage: self.stage, reason, remedy });
         self.push(event, content);
     }
 

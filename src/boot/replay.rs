@@ -2,9 +2,12 @@
 
 use super::cpio::FileTooLarge;
 use super::recorder::{Recorder, Recording};
-use super::{BootChain, Scenario, firmware, linux, systemd_boot, systemd_stub, userspace};
+use super::{
+    BootChain, Payload, Scenario, firmware, grub, linux, systemd_boot, systemd_stub, type1, userspace,
+};
 use crate::hashing::DigestPlan;
-use crate::pe::{AuthenticodeError, PeError};
+use crate::pe::{AuthenticodeError, Machine, PeError};
+use crate::secure_boot::Refusal;
 use crate::uki::ProfileError;
 
 /// A boot that would fail, or images that no firmware would load.
@@ -28,6 +31,14 @@ pub enum BootError {
         /// What is wrong.
         #[source]
         error: ProfileError,
+    },
+    /// An image that the firmware does not start under Secure Boot.
+    #[error("{name}: Secure Boot refuses it: {refusal}")]
+    Refused {
+        /// The file's name.
+        name: String,
+        /// Why.
+        refusal: Refusal,
     },
     /// A companion file that fits into no archive.
     #[error(transparent)]
@@ -54,21 +65,50 @@ impl BootError {
 pub fn replay(chain: &BootChain, scenario: &Scenario, plan: &mut DigestPlan) -> Result<Recording, BootError> {
     let mut recorder = Recorder::new(plan);
     let recorder_ref = &mut recorder;
-    firmware::power_on(recorder_ref); // 0 to 7
+    firmware::power_on(scenario, recorder_ref); // 0 to 7
+    firmware::partition_table(chain, recorder_ref); // 5
     let started = match &chain.loader {
+        Some(shim) if chain.payload == Payload::Grub => {
+            firmware::load_image(shim, None, "shim", recorder_ref)?; // 4
+            systemd_boot::started_by_firmware(scenario)
+        }
         Some(loader) => {
             firmware::load_image(loader, None, "boot loader", recorder_ref)?; // 4
+            for driver in &chain.drivers {
+                firmware::load_image(driver, None, "driver", recorder_ref)?; // 2, 4
+            }
             systemd_boot::run(chain, loader, scenario, recorder_ref)? // 1, 5, 12
         }
         None => systemd_boot::started_by_firmware(scenario),
     };
-    firmware::load_image(&chain.uki, None, "unified kernel image", recorder_ref)?; // 4
-    let handover = systemd_stub::run(chain, &started, scenario, recorder_ref)?; // 11, 12, 13, addons and kernel in 4
+    let handover = match chain.payload {
+        Payload::UnifiedKernelImage => {
+            firmware::load_image(&chain.uki, None, "unified kernel image", recorder_ref)?; // 4
+            systemd_stub::run(chain, &started, scenario, recorder_ref)? // 11, 12, 13, addons and kernel in 4
+        }
+        Payload::Kernel => {
+            firmware::load_image(&chain.uki, None, "kernel", recorder_ref)?; // 4
+            Some(type1::kernel(chain, &started, recorder_ref)?)
+        }
+        Payload::Grub => {
+            firmware::load_image(&chain.uki, None, "GRUB", recorder_ref)?; // 4
+            grub::run(chain, recorder_ref); // 4, 8, 9, 14
+            None
+        }
+        Payload::Unknown => {
+            firmware::load_image(&chain.uki, None, "program", recorder_ref)?; // 4
+            type1::unknown_program(chain, recorder_ref); // 4, 5, 8, 9, 11 to 14
+            None
+        }
+    };
     if let Some(handover) = handover {
-        linux::run(chain, handover, scenario, recorder_ref); // 9
+        linux::run(&handover, scenario, recorder_ref); // 9
     }
-    firmware::exit_boot_services(recorder_ref); // 5
-    assume_unused(recorder_ref); // 8, 14
+    firmware::exit_boot_services(scenario, recorder_ref); // 5
+    if !matches!(chain.payload, Payload::Grub | Payload::Unknown) {
+        assume_unused(recorder_ref); // 8, 14
+    }
+    assume_architecture(chain, recorder_ref);
     userspace::run(chain, scenario, recorder_ref)?; // 11, 15, 9; from 261 on 0 to 7, 12 to 14
     Ok(recorder.finish())
 }
@@ -79,4 +119,15 @@ fn assume_unused(recorder: &mut Recorder<'_>) {
         "nothing writes PCR 8: GRUB is not involved, and the stub is not built to measure for old policies";
     recorder.assume("pcr-8-unused", statement, &[8], "");
     recorder.assume("pcr-14-unused", "nothing writes PCR 14: shim is not involved", &[14], "");
+}
+
+/// Every rule was compared with x86-64 machines only.
+fn assume_architecture(chain: &BootChain, recorder: &mut Recorder<'_>) {
+    let machine = chain.uki.image.machine;
+    if machine != Machine::X86_64 {
+        let statement =
+            format!("a machine of {machine} boots as an x86_64 one does; no real boot of one was compared");
+        recorder.warn(statement.clone());
+        recorder.assume("architecture-not-observed", statement, &[4, 9, 11, 12, 13], "");
+    }
 }

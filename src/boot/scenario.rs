@@ -1,6 +1,10 @@
 //! What is known of the machine and of the way in which it boots, beside the files.
 
-use super::{Platform, Smbios};
+use std::sync::Arc;
+
+use super::{
+    FirmwareImage, Machine, Platform, RecordedPlatform, SecureBootPolicy, SecureBootSupport, Smbios,
+};
 use crate::uki::{KernelVersion, SystemdVersion};
 
 /// A fact that the machine settles: declared by the user, or not.
@@ -18,14 +22,47 @@ pub enum Declared<T> {
 /// The 32 bytes that systemd-stub from 261 on puts into the initrd as `/.extra/boot-secret`.
 pub type BootSecret = Declared<[u8; 32]>;
 
+/// How the kernel's calls of `ExitBootServices` turn out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum ExitBootServices {
+    /// The first call succeeds.
+    #[default]
+    Success,
+    /// The first call fails, as the memory map has changed; the second one succeeds. OVMF 2026.08 does so at every boot.
+    FailureThenSuccess,
+}
+
+impl ExitBootServices {
+    /// The word on the command line and in documents.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::FailureThenSuccess => "failure-then-success",
+        }
+    }
+}
+
 /// One way to boot an image. Where an image can boot in several ways that nobody decided between, there is one
 /// scenario for each.
 #[derive(Debug, Clone, Default)]
 pub struct Scenario {
     /// The firmware.
     pub platform: Platform,
+    /// The firmware's image.
+    pub firmware: Option<Arc<FirmwareImage>>,
+    /// The machine's shape.
+    pub machine: Option<Machine>,
     /// The EFI variable `SecureBoot` is 1.
     pub secure_boot: bool,
+    /// The firmware has Secure Boot, whether on or off.
+    pub secure_boot_support: SecureBootSupport,
+    /// The machine's Secure Boot variables; `None` when nothing is known of them.
+    pub secure_boot_policy: Option<Arc<SecureBootPolicy>>,
+    /// The platform as recorded boots show it; `None` when there is no baseline.
+    pub baseline: Option<Arc<RecordedPlatform>>,
+    /// How the kernel's calls of `ExitBootServices` turn out.
+    pub exit_boot_services: ExitBootServices,
     /// The machine is a confidential VM (SEV, TDX) and the stub sees that.
     pub confidential_vm: bool,
     /// LoadOptions typed or configured by somebody, as UTF-16 units without the terminator.

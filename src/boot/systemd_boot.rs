@@ -1,10 +1,12 @@
 //! systemd-boot starts a UKI: what it measures, and which LoadOptions it passes.
 
+use super::linux::tagged;
 use super::measurement::{GapCode, Rule, Source};
 use super::recorder::{Event, Recorder};
 use super::replay::BootError;
 use super::systemd_stub::{self, Mangle, StubRules};
-use super::text::{utf16_nul, utf16_text};
+use super::text::{utf16_nul, utf16_text, utf16_units};
+use super::type1;
 use super::{BootChain, Scenario};
 use crate::hashing::Segment;
 use crate::tcg::{EventType, PcrIndex};
@@ -79,6 +81,8 @@ const UNKNOWN_LOADER: Rule = Rule {
 
 /// What the stub finds when the loader is done.
 pub(super) struct Started {
+    /// The version of systemd-boot that started the image, when it did and is known.
+    pub(super) by: Option<SystemdVersion>,
     /// LoadOptions, without terminator.
     pub(super) load_options: Option<Vec<u16>>,
     /// SMBIOS structures are measured already.
@@ -87,7 +91,7 @@ pub(super) struct Started {
 
 /// The firmware starts the UKI itself: options are those of its boot option.
 pub(super) fn started_by_firmware(scenario: &Scenario) -> Started {
-    Started { load_options: requested_options(scenario), smbios_measured: false }
+    Started { by: None, load_options: requested_options(scenario), smbios_measured: false }
 }
 
 /// Runs the loader that the firmware has loaded.
@@ -115,17 +119,22 @@ pub(super) fn run(
         systemd_stub::measure_smbios_structures(scenario, recorder);
     }
     if rules.measures_loader_conf {
-        recorder.gap(
-            PcrIndex::new(5),
-            GapCode::LoaderConf,
-            &LOADER_CONF,
-            "PCR 5 depends on loader.conf of the boot partition",
-            "the disk image or boot partition that the UKI is shipped in",
+        measure_loader_conf(chain, recorder);
+    }
+    if chain.medium.is_some() {
+        recorder.assume(
+            "loader-choice",
+            "no EFI variable (LoaderEntryDefault, LoaderEntryOneShot, ...) and nobody at the menu chooses another entry",
+            &[4, 9, 11, 12, 13],
+            "--entry, --all-entries",
         );
     }
-    let (options, source) = match requested_options(scenario) {
-        Some(options) => (Some(options), Source::Option("--cmdline/--profile")),
-        None => (embedded_options(chain, &version, rules, recorder)?, Source::Derived(vec![chain.uki.input])),
+    let (options, source) = match (&chain.entry, requested_options(scenario)) {
+        (Some(entry), _) => type1::passed_options(chain, entry, &version, scenario, recorder),
+        (None, Some(options)) => (Some(options), Source::Option("--cmdline/--profile")),
+        (None, None) => {
+            (embedded_options(chain, &version, rules, recorder)?, Source::Derived(vec![chain.uki.input]))
+        }
     };
     if let Some(options) = &options {
         let data = utf16_nul(options);
@@ -139,18 +148,48 @@ pub(super) fn run(
         };
         recorder.measure(event, [Segment::bytes(data)]);
     }
-    Ok(Started { load_options: options, smbios_measured: rules.measures_smbios })
+    Ok(Started { by: Some(version), load_options: options, smbios_measured: rules.measures_smbios })
+}
+
+/// PCR 5: the configuration file as it stands on disk.
+fn measure_loader_conf(chain: &BootChain, recorder: &mut Recorder<'_>) {
+    const TAG: u32 = 0xF5BC_582A;
+    let Some(medium) = &chain.medium else {
+        recorder.gap(
+            PcrIndex::new(5),
+            GapCode::LoaderConf,
+            &LOADER_CONF,
+            "PCR 5 depends on loader.conf of the boot partition",
+            "the disk image or boot partition that the UKI is shipped in",
+        );
+        return;
+    };
+    let Some(file) = &medium.loader_conf else { return };
+    let event = Event {
+        pcr: PcrIndex::new(5),
+        event_type: Some(EventType::EVENT_TAG),
+        data: Some(tagged(TAG, &utf16_nul(&utf16_units("loader.conf")))),
+        description: "loader.conf".to_owned(),
+        source: Source::Derived(vec![file.input]),
+        rule: &LOADER_CONF,
+    };
+    recorder.measure(event, [Segment::Range(file.file.clone())]);
 }
 
 /// Options that somebody asked for: a text, a profile, or both.
 fn requested_options(scenario: &Scenario) -> Option<Vec<u16>> {
-    if scenario.profile == 0 {
-        return scenario.load_options.clone();
+    with_profile(scenario.profile, scenario.load_options.clone())
+}
+
+/// A profile other than 0 is asked for by a selector before the text.
+pub(super) fn with_profile(profile: u32, text: Option<Vec<u16>>) -> Option<Vec<u16>> {
+    if profile == 0 {
+        return text;
     }
-    let mut options: Vec<u16> = format!("@{}", scenario.profile).encode_utf16().collect();
-    if let Some(text) = &scenario.load_options {
+    let mut options: Vec<u16> = format!("@{profile}").encode_utf16().collect();
+    if let Some(text) = text.filter(|text| !text.is_empty()) {
         options.push(b' '.into());
-        options.extend_from_slice(text);
+        options.extend_from_slice(&text);
     }
     Some(options)
 }
@@ -205,5 +244,5 @@ fn unknown_loader(name: &str, scenario: &Scenario, recorder: &mut Recorder<'_>) 
             "systemd-boot 252 or later as --loader, or the UKI without a loader",
         );
     }
-    Started { load_options: requested_options(scenario), smbios_measured: false }
+    Started { by: None, load_options: requested_options(scenario), smbios_measured: false }
 }

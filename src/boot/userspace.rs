@@ -3,7 +3,7 @@
 use super::measurement::{GapCode, Rule, Source};
 use super::recorder::{Event, Recorder};
 use super::replay::BootError;
-use super::{BootChain, Declared, Scenario, Stage, systemd_stub};
+use super::{BootChain, Declared, Payload, Scenario, Stage, systemd_stub};
 use crate::hashing::Segment;
 use crate::tcg::PcrIndex;
 use crate::uki::SystemdVersion;
@@ -133,6 +133,17 @@ fn version(
     scenario: &Scenario,
     recorder: &mut Recorder<'_>,
 ) -> Result<Option<SystemdVersion>, BootError> {
+    match chain.payload {
+        Payload::UnifiedKernelImage => {}
+        // The units want a stub that says that it measured (StubPcrKernelImage).
+        Payload::Kernel | Payload::Grub => {
+            let statement =
+                "systemd measures nothing in user space, as no stub measured what it was started from";
+            recorder.assume("no-measured-os", statement, &[9, 11, 12, 13, 15], "");
+            return Ok(None);
+        }
+        Payload::Unknown => return Ok(None),
+    }
     match &scenario.userspace {
         Declared::Absent => return Ok(None),
         Declared::Is(version) => return Ok(Some(version.clone())),

@@ -8,23 +8,23 @@ use anyhow::Context;
 use clap::Args;
 
 use super::input::open;
-use super::output::{CAUTION, FAINT, GOOD, STRONG, hinted, print, printable, styled, warn};
-use super::predict::{BootArgs, prediction};
+use super::output::{CAUTION, FAINT, GOOD, STRONG, hinted, print, printable, styled};
+use super::predict::{BootArgs, predictions};
 use super::validate::MAX_DOCUMENT;
-use crate::reference::{self, BankDigests, Document, MeasurementEntry, VariantEntry, check, parse};
+use crate::reference::{BankDigests, Document, MeasurementEntry, VariantEntry, check, parse};
 use crate::tcg::{Digest, HashAlgorithm, PcrIndex, extend};
 
 /// Tell how the PCR values come about, measurement by measurement.
 ///
-/// Takes a unified kernel image, which is predicted with the same options as `predict` has, or a document that `predict`
-/// wrote. Each measurement is shown with who makes it, from which bytes, why we know, and what the PCR holds afterwards.
+/// Takes a unified kernel image, a disk image, a boot partition or a folder, which are predicted with the same options as
+/// `predict` has, or a document that `predict` wrote. Each measurement is shown with who makes it, from which bytes, why we know, and what the PCR holds afterwards.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   premeasure explain uki.efi --pcr 11
   premeasure explain reference.json --pcr 4 --bank sha384")]
 pub(super) struct ExplainArgs {
-    /// A unified kernel image or a document; `-` for standard input
+    /// A unified kernel image, a disk image, a boot partition, a folder, or a document; `-` for standard input
     file: PathBuf,
     #[command(flatten)]
     boot: BootArgs,
@@ -49,15 +49,18 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
 /// Reads a document, or predicts an image; told apart by the first byte.
 fn document(path: &Path, boot: &BootArgs) -> anyhow::Result<Document> {
     let name = || path.display().to_string();
+    if path.is_dir() {
+        let predictions = predictions(path, boot, true)?;
+        predictions.warn();
+        return predictions.document();
+    }
     if path.as_os_str() != "-" {
         let file = open(path)?;
         let start = file.read_prefix(64).with_context(name)?;
         if start.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
-            let prediction = prediction(path, boot, true)?;
-            for text in prediction.variants.iter().flat_map(|variant| &variant.recording.warnings) {
-                warn(text);
-            }
-            return Ok(reference::document(&prediction)?);
+            let predictions = predictions(path, boot, true)?;
+            predictions.warn();
+            return predictions.document();
         }
     }
     let bytes = super::input::read_small(path, MAX_DOCUMENT)?;

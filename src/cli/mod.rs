@@ -3,16 +3,22 @@
 //! Data goes to standard output, everything else to standard error. Exit codes: 0 fine, 1 differs or findings,
 //! 2 error. Nothing outside this folder knows of `clap`, `anyhow` or terminals.
 
+mod baseline;
+mod check;
 mod explain;
 mod export;
 mod format_options;
 mod input;
 mod inspect;
 mod key;
+mod log;
+mod medium;
 mod output;
+mod platforms;
 mod predict;
 mod progress;
 mod render;
+mod secure_boot;
 mod sign;
 mod table;
 mod validate;
@@ -36,8 +42,12 @@ enum Command {
     Export(export::ExportArgs),
     Sign(sign::SignArgs),
     VerifyDocument(sign::VerifyArgs),
+    Check(check::CheckArgs),
+    Baseline(baseline::BaselineArgs),
+    Platforms(platforms::PlatformsArgs),
     Explain(explain::ExplainArgs),
     Validate(validate::ValidateArgs),
+    Log(log::LogArgs),
 }
 
 /// Runs the command of the process's arguments and reports errors on standard error.
@@ -68,7 +78,11 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Export(args) => export::run(&args),
         Command::Sign(args) => sign::run(&args),
         Command::VerifyDocument(args) => sign::verify(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Baseline(args) => baseline::run(&args),
+        Command::Platforms(args) => platforms::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Validate(args) => validate::run(&args),
+        Command::Log(args) => log::run(&args),
     }
 }

@@ -7,11 +7,13 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use super::input::{display_name, open};
+use super::medium::{self, MediumArgs, Subject};
 use super::output::{hinted, print, print_json, warn, write_to};
 use super::render;
+use super::secure_boot::SecureBootArgs;
 use crate::boot::{
-    BootChain, CompanionFile, Declared, Input, InputId, InputRole, NamedImage, Platform, Scenario, Scope,
-    Smbios, Stage, utf16_units,
+    BootChain, CompanionFile, Declared, Input, InputId, InputRole, Machine, NamedImage, Payload, Platform,
+    RecordedPlatform, Scenario, Scope, Smbios, Stage, utf16_units,
 };
 use crate::pe::{PeError, PeImage};
 use crate::prediction::{PredictError, Prediction, Request, predict};
@@ -23,7 +25,7 @@ use crate::uki::{ImageRole, KernelVersion, SystemdVersion};
 /// Most bytes of an SMBIOS table: its own length fields allow no more in practice.
 const MAX_SMBIOS: u64 = 1 << 20;
 
-/// Predict the PCR values of a unified kernel image.
+/// Predict the PCR values of a unified kernel image, or of what a disk image boots.
 ///
 /// Walks the boot as firmware, systemd-boot, systemd-stub, the kernel's EFI stub and systemd do, and prints every PCR
 /// that the image determines. A PCR that it does not determine is reported as unknown, with the input that would settle
@@ -32,14 +34,16 @@ const MAX_SMBIOS: u64 = 1 << 20;
 #[command(after_help = "\
 Examples:
   premeasure predict uki.efi                             values right after the firmware, as a table
+  premeasure predict disk.img                            what the disk boots, with its boot loader and addons
+  premeasure predict disk.img --all-entries -o ref.json  every entry of its boot menu, as one document
   premeasure predict uki.efi --stages                    which PCR moves when
   premeasure predict uki.efi --loader systemd-bootx64.efi --secure-boot on --format systemd
   premeasure predict uki.efi --bank sha256 --format pcrs --stage ready
   premeasure predict uki.efi -o reference.json           the document, for export and comparison
   zstdcat uki.efi.zst | premeasure predict - --json")]
 pub(super) struct PredictArgs {
-    /// The unified kernel image; `-` for standard input
-    uki: PathBuf,
+    /// A unified kernel image, a disk image, a boot partition, or a folder with one; `-` for standard input
+    image: PathBuf,
     #[command(flatten)]
     boot: BootArgs,
     /// PCR to print, repeatable or separated by commas [default: all of 0 to 15 that matter]
@@ -68,6 +72,8 @@ pub(super) struct PredictArgs {
 /// What boots, and how: everything that decides the values.
 #[derive(Debug, Args)]
 pub(super) struct BootArgs {
+    #[command(flatten)]
+    medium: MediumArgs,
     /// Bank to compute: sha1, sha256, sha384, sha512, sm3-256; repeatable [default: sha256 and sha384]
     #[arg(long = "bank", value_name = "BANK", value_delimiter = ',', value_parser = parse_bank)]
     banks: Vec<HashAlgorithm>,
@@ -107,12 +113,17 @@ pub(super) struct BootArgs {
     /// State of Secure Boot; not given, both are computed where it matters
     #[arg(long, value_enum, help_heading = "Boot")]
     secure_boot: Option<OnOff>,
+    #[command(flatten)]
+    keys: SecureBootArgs,
     /// The machine is a confidential VM (SEV, TDX)
     #[arg(long, help_heading = "Machine")]
     confidential_vm: bool,
     /// Firmware under the image
     #[arg(long, value_name = "NAME", value_parser = platform_parser(), default_value = "ovmf", help_heading = "Machine")]
     platform: Platform,
+    /// The machine's shape as some firmware measures it: cpus=N,mem=MIB
+    #[arg(long, value_name = "SHAPE", value_parser = parse_machine, help_heading = "Machine")]
+    machine: Option<Machine>,
     /// SMBIOS table of the machine, raw as in /sys/firmware/dmi/tables/DMI
     #[arg(long, value_name = "FILE", conflicts_with = "smbios_strings", help_heading = "Machine")]
     smbios: Option<PathBuf>,
@@ -180,21 +191,13 @@ pub(super) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
     let pcrs: Vec<PcrIndex> =
         args.pcrs.iter().map(|pcr| PcrIndex::try_from(*pcr)).collect::<Result<_, _>>()?;
     let needs_document = args.json || args.output.is_some();
-    let prediction = prediction(&args.uki, &args.boot, needs_document)?;
-    for text in prediction
-        .variants
-        .iter()
-        .flat_map(|variant| &variant.recording.warnings)
-        .collect::<std::collections::BTreeSet<_>>()
-    {
-        warn(text);
-    }
+    let predictions = predictions(&args.image, &args.boot, needs_document)?;
+    predictions.warn();
     if let Some(path) = &args.event_log {
-        write_to(path, &render::event_log(&prediction)?)?;
+        write_to(path, &render::event_log(&predictions.all)?)?;
     }
     if needs_document {
-        let document = reference::document(&prediction)?;
-        let mut text = serde_json::to_string_pretty(&document)?;
+        let mut text = serde_json::to_string_pretty(&predictions.document()?)?;
         text.push('\n');
         if let Some(path) = &args.output {
             write_to(path, text.as_bytes())?;
@@ -203,26 +206,107 @@ pub(super) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
             super::output::print_bytes(text.as_bytes())?;
         }
     }
+    let all = predictions.all.as_slice();
     match args.format {
-        Some(Format::Pcrs) => print_json(&render::pcrs(&prediction, args.stage, &pcrs))?,
-        Some(Format::Systemd) => match render::systemd(&prediction, args.stage, &pcrs)? {
+        Some(Format::Pcrs) => print_json(&render::pcrs(all, args.stage, &pcrs))?,
+        Some(Format::Systemd) => match render::systemd(all, args.stage, &pcrs)? {
             text if text.is_empty() => warn("no PCR has one known value at this stage"),
             text => print(&format!("{text}\n"))?,
         },
-        None if args.stages => print(&render::stages_table(&prediction, &pcrs))?,
-        None if !needs_document => print(&render::table(&prediction, args.stage, &pcrs))?,
+        None if args.stages => {
+            let tables = all.iter().map(|prediction| render::stages_table(prediction, &pcrs));
+            print(&tables.collect::<Vec<_>>().join("\n"))?;
+        }
+        None if !needs_document => {
+            let tables = all.iter().map(|prediction| render::table(prediction, args.stage, &pcrs));
+            let tables: Vec<String> = [render::walk(&predictions.steps)].into_iter().chain(tables).collect();
+            print(&tables.iter().filter(|text| !text.is_empty()).cloned().collect::<Vec<_>>().join("\n"))?;
+        }
         None => {}
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Opens the files and predicts, with a progress bar where somebody watches.
-pub(super) fn prediction(uki: &Path, args: &BootArgs, file_digests: bool) -> anyhow::Result<Prediction> {
-    let request = request(uki, args, file_digests)?;
-    let bar = super::progress::Bar::new();
-    let result = predict(request, &|total| bar.start(total), &|bytes| bar.advance(bytes));
-    bar.finish();
-    result.map_err(|error| explain_error(error, uki))
+/// What was predicted, and how the boot was walked.
+pub(super) struct Predictions {
+    /// One for each entry of the boot menu that was asked for.
+    pub(super) all: Vec<Prediction>,
+    /// How the boot was walked; empty for a UKI.
+    pub(super) steps: Vec<String>,
+    /// What deserves a second look.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Predictions {
+    /// Says on standard error what deserves a second look.
+    pub(super) fn warn(&self) {
+        let variants = self.all.iter().flat_map(|prediction| &prediction.variants);
+        let recorded = variants.flat_map(|variant| &variant.recording.warnings);
+        let recorded: std::collections::BTreeSet<&String> = recorded.collect();
+        self.warnings.iter().chain(recorded).for_each(warn);
+    }
+
+    /// All of it as one document. They must have been made with file digests.
+    pub(super) fn document(&self) -> anyhow::Result<reference::Document> {
+        let documents = self.all.iter().map(reference::document).collect::<Result<Vec<_>, _>>()?;
+        reference::combine(documents).context("nothing was predicted")
+    }
+}
+
+/// Opens what `path` names and predicts each boot of it that was asked for, with a progress bar where somebody watches.
+pub(super) fn predictions(path: &Path, args: &BootArgs, file_digests: bool) -> anyhow::Result<Predictions> {
+    let mut predictions = Predictions { all: Vec::new(), steps: Vec::new(), warnings: Vec::new() };
+    for request in requests(path, args, file_digests, &mut predictions)? {
+        let bar = super::progress::Bar::new();
+        let result = predict(request, &|total| bar.start(total), &|bytes| bar.advance(bytes));
+        bar.finish();
+        predictions.all.push(result.map_err(|error| explain_error(error, path))?);
+    }
+    Ok(predictions)
+}
+
+fn requests(
+    path: &Path,
+    args: &BootArgs,
+    file_digests: bool,
+    predictions: &mut Predictions,
+) -> anyhow::Result<Vec<Request>> {
+    let medium = match medium::identify(path, &args.medium.walk)? {
+        Subject::Program(file) => {
+            if let Some(option) = args.medium.first_given() {
+                let hint = "give the disk image or boot partition that it lies on";
+                return Err(hinted(format!("{option}: {} is a single program", path.display()), hint));
+            }
+            let chain = Files::default().chain(path, &file, args)?;
+            return Ok(vec![request(None, args.profile, chain, args, file_digests)?]);
+        }
+        Subject::Medium(medium) => medium,
+    };
+    let loader: Vec<PathBuf> = args.loader.iter().cloned().collect();
+    medium::refuse_companions(
+        path,
+        &[
+            ("--loader", &loader),
+            ("--addon", &args.addons),
+            ("--global-addon", &args.global_addons),
+            ("--credential", &args.credentials),
+            ("--global-credential", &args.global_credentials),
+            ("--sysext", &args.sysexts),
+            ("--global-sysext", &args.global_sysexts),
+            ("--confext", &args.confexts),
+            ("--global-confext", &args.global_confexts),
+        ],
+    )?;
+    let walked = medium::walked(&medium, path, &args.medium)?;
+    predictions.steps = walked.steps;
+    predictions.warnings = walked.warnings;
+    let boots = walked.boots.into_iter();
+    boots
+        .map(|boot| {
+            let profile = if args.profile == 0 { boot.profile } else { args.profile };
+            request(boot.entry, profile, boot.chain, args, file_digests)
+        })
+        .collect()
 }
 
 fn explain_error(error: PredictError, uki: &Path) -> anyhow::Error {
@@ -234,14 +318,32 @@ fn explain_error(error: PredictError, uki: &Path) -> anyhow::Error {
         PredictError::Boot(error @ crate::boot::BootError::Profile { .. }) => {
             hinted(error.to_string(), format!("premeasure inspect {} lists the profiles", uki.display()))
         }
+        PredictError::Boot(error @ crate::boot::BootError::Refused { .. }) => hinted(
+            error.to_string(),
+            "sign it with a key whose certificate is in db, or take other variables; --secure-boot off predicts without",
+        ),
+        PredictError::SecureBoot(error) => hinted(
+            error.to_string(),
+            "leave out --secure-boot to take the state from the variables, or give the variables of the machine",
+        ),
+        PredictError::Baseline(error) => hinted(
+            error.to_string(),
+            "take the log of a boot of this machine in the state asked for, or leave out --baseline",
+        ),
         other => anyhow::Error::new(other),
     }
 }
 
-fn request(uki: &Path, args: &BootArgs, file_digests: bool) -> anyhow::Result<Request> {
-    let chain = Files::default().chain(uki, args)?;
+fn request(
+    entry: Option<String>,
+    profile: u32,
+    mut chain: BootChain,
+    args: &BootArgs,
+    file_digests: bool,
+) -> anyhow::Result<Request> {
+    let baselines = args.keys.baselines(&mut chain.inputs)?;
     let banks = if args.banks.is_empty() {
-        vec![HashAlgorithm::Sha256, HashAlgorithm::Sha384]
+        default_banks(args.platform, &baselines)
     } else {
         let mut banks = args.banks.clone();
         banks.sort_unstable();
@@ -250,8 +352,12 @@ fn request(uki: &Path, args: &BootArgs, file_digests: bool) -> anyhow::Result<Re
     };
     Ok(Request {
         chain,
-        scenario: scenario(args)?,
+        entry,
+        scenario: Scenario { profile, ..scenario(args)? },
+        exit_boot_services: args.medium.exit_boot_services(),
         secure_boot: args.secure_boot.map(|state| state == OnOff::On),
+        variables: args.keys.policy()?,
+        baselines,
         devicetree: number_or_none(args.devicetree.as_deref(), "--devicetree")?,
         firmware_image: number_or_none(args.firmware_image.as_deref(), "--firmware-image")?,
         banks,
@@ -259,9 +365,22 @@ fn request(uki: &Path, args: &BootArgs, file_digests: bool) -> anyhow::Result<Re
     })
 }
 
+/// The banks of the platform's TPM, as far as the recorded boots have them; else theirs.
+fn default_banks(platform: Platform, baselines: &[RecordedPlatform]) -> Vec<HashAlgorithm> {
+    let recorded: Option<&RecordedPlatform> = baselines.first();
+    let in_logs = |bank: &HashAlgorithm| recorded.is_none_or(|recorded| recorded.part.banks.contains(bank));
+    let banks: Vec<HashAlgorithm> = platform.banks.iter().copied().filter(in_logs).collect();
+    match recorded {
+        Some(recorded) if banks.is_empty() => recorded.part.banks.clone(),
+        _ => banks,
+    }
+}
+
 fn scenario(args: &BootArgs) -> anyhow::Result<Scenario> {
     Ok(Scenario {
         platform: args.platform,
+        firmware: args.keys.firmware()?.map(std::sync::Arc::new),
+        machine: args.machine,
         confidential_vm: args.confidential_vm,
         load_options: args.cmdline.as_deref().map(utf16_units),
         profile: args.profile,
@@ -358,8 +477,8 @@ struct Files {
 }
 
 impl Files {
-    fn chain(mut self, uki: &Path, args: &BootArgs) -> anyhow::Result<BootChain> {
-        let uki = self.image(InputRole::Uki, uki)?;
+    fn chain(mut self, path: &Path, file: &Blob, args: &BootArgs) -> anyhow::Result<BootChain> {
+        let uki = self.opened_image(InputRole::Uki, path, file)?;
         if ImageRole::of(&uki.image)? != ImageRole::Uki {
             return Err(hinted(
                 format!("{}: no unified kernel image: it has no section .linux", uki.name),
@@ -378,7 +497,18 @@ impl Files {
         let confexts = self.scoped(&args.confexts, &args.global_confexts, "extensions");
         let extensions = sysexts.into_iter().chain(confexts).collect();
         let extensions = self.companions(InputRole::Extension, extensions)?;
-        Ok(BootChain { inputs: self.inputs, loader, uki, addons, credentials, extensions })
+        Ok(BootChain {
+            inputs: self.inputs,
+            loader,
+            uki,
+            payload: Payload::UnifiedKernelImage,
+            entry: None,
+            addons,
+            credentials,
+            extensions,
+            drivers: Vec::new(),
+            medium: None,
+        })
     }
 
     /// A file belongs to every UKI when it was given as such or lies in `loader/FOLDER`.
@@ -409,8 +539,12 @@ impl Files {
     }
 
     fn image(&mut self, role: InputRole, path: &Path) -> anyhow::Result<NamedImage> {
-        let (input, name, file) = self.open(role, path)?;
-        let image = PeImage::parse(&file).map_err(|error| {
+        self.opened_image(role, path, &open(path)?)
+    }
+
+    fn opened_image(&mut self, role: InputRole, path: &Path, file: &Blob) -> anyhow::Result<NamedImage> {
+        let (input, name) = self.add(role, path, file);
+        let image = PeImage::parse(file).map_err(|error| {
             let text = format!("{}: {error}", path.display());
             match error {
                 PeError::NotPe { .. } => {
@@ -424,15 +558,35 @@ impl Files {
 
     fn open(&mut self, role: InputRole, path: &Path) -> anyhow::Result<(InputId, String, Blob)> {
         let file = open(path)?;
+        let (input, name) = self.add(role, path, &file);
+        Ok((input, name, file))
+    }
+
+    fn add(&mut self, role: InputRole, path: &Path, file: &Blob) -> (InputId, String) {
         let name = display_name(path);
         let input = InputId(self.inputs.len());
         self.inputs.push(Input { role, name: name.clone(), file: file.clone() });
-        Ok((input, name, file))
+        (input, name)
     }
 }
 
 pub(super) fn parse_bank(word: &str) -> Result<HashAlgorithm, String> {
     word.parse().map_err(|error: crate::tcg::UnknownAlgorithm| error.to_string())
+}
+
+fn parse_machine(text: &str) -> Result<Machine, String> {
+    let wrong = || format!("'{text}' is no machine, expected cpus=N,mem=MIB");
+    let mut fields = std::collections::BTreeMap::new();
+    for field in text.split(',') {
+        let (name, value) = field.split_once('=').ok_or_else(wrong)?;
+        fields.insert(name, value.parse::<u64>().map_err(|_| wrong())?);
+    }
+    match (fields.remove("cpus"), fields.remove("mem")) {
+        (Some(cpus), Some(memory)) if fields.is_empty() => {
+            Ok(Machine { processors: u32::try_from(cpus).map_err(|_| wrong())?, memory })
+        }
+        _ => Err(wrong()),
+    }
 }
 
 fn parse_kernel_version(text: &str) -> Result<KernelVersion, String> {

@@ -1,15 +1,16 @@
 //! The plan: streams, found equal or continued, and the order of the passes over their sources.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::pass::{Lane, run_pass};
+use super::lane::{Lane, union};
+use super::pass::run_pass;
 use crate::source::{Blob, SourceId};
 use crate::tcg::{Digest, DigestSet, HashAlgorithm, Hasher};
 
 /// Most zero bytes that one stream may ask for. A section's `VirtualSize` may exceed its data, but firmware has
 /// to find that much memory below 4 GiB; more is a made-up header that would only cost time.
-const MAX_ZEROS: u64 = 1 << 30;
+pub const MAX_ZEROS: u64 = 1 << 30;
 
 /// A piece of a stream.
 #[derive(Debug, Clone)]
@@ -85,6 +86,8 @@ pub enum HashError {
     /// A source could not be read.
     #[error("reading at offset {offset:#x}: {error}")]
     Read {
+        /// Which source.
+        source_id: SourceId,
         /// Offset in the source, in bytes.
         offset: u64,
         /// The operating system's error.
@@ -158,7 +161,7 @@ impl DigestPlan {
                 ranges.entry(blob.source_id()).or_default().push((blob.offset(), blob.offset() + blob.len()));
             }
         }
-        ranges.into_values().flat_map(super::pass::union).map(|(start, end)| end - start).sum()
+        ranges.into_values().flat_map(union).map(|(start, end)| end - start).sum()
     }
 
     /// Hashes every stream into each of `banks`. `progress` is told how many bytes were read since the last call.
@@ -188,15 +191,15 @@ impl DigestPlan {
         type Key = (Option<HashAlgorithm>, Vec<SegmentKey>);
         let key = |stream: &Stream| (stream.only, stream.segments.iter().map(Segment::key).collect());
         let keys: Vec<Key> = self.streams.iter().map(key).collect();
-        let begins_with = |(only, key): &Key, (other, prefix): &Key| {
-            only == other && !prefix.is_empty() && prefix.len() < key.len() && key.starts_with(prefix)
+        let known: BTreeMap<(Option<HashAlgorithm>, &[SegmentKey]), usize> =
+            keys.iter().enumerate().map(|(index, (only, key))| ((*only, key.as_slice()), index)).collect();
+        // Few lengths occur, so only prefixes of those lengths are looked up.
+        let lengths: BTreeSet<usize> = keys.iter().map(|(_, key)| key.len()).collect();
+        let parent = |(only, key): &Key| {
+            let shorter = lengths.range(1..key.len().max(1)).rev();
+            shorter.filter_map(|length| known.get(&(*only, key.get(..*length)?)).copied()).next()
         };
-        keys.iter()
-            .map(|key| {
-                let prefixes = keys.iter().enumerate().filter(|(_, prefix)| begins_with(key, prefix));
-                prefixes.max_by_key(|(_, (_, prefix))| prefix.len()).map(|(other, _)| other)
-            })
-            .collect()
+        keys.iter().map(parent).collect()
     }
 }
 
@@ -340,5 +343,83 @@ impl Progress<'_> {
         }
         self.next += run.len();
         run
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BANKS: [HashAlgorithm; 2] = [HashAlgorithm::Sha1, HashAlgorithm::Sha512];
+
+    /// The same digests by hashing the concatenated bytes in one go.
+    fn check(sources: &[Vec<u8>], streams: &[Vec<(usize, u64, u64)>]) {
+        let blobs: Vec<Blob> = sources.iter().map(|bytes| Blob::from_bytes(bytes.clone())).collect();
+        let mut plan = DigestPlan::new();
+        let mut expected = Vec::new();
+        for stream in streams {
+            let mut segments = Vec::new();
+            let mut bytes = Vec::new();
+            for (kind, start, length) in stream {
+                match blobs.get(*kind) {
+                    Some(blob) => {
+                        let start = start % (blob.len() + 1);
+                        let length = (*length).min(blob.len() - start);
+                        segments.push(Segment::Range(blob.slice(start, length).expect("inside")));
+                        bytes.extend_from_slice(&sources[*kind][start as usize..(start + length) as usize]);
+                    }
+                    None => {
+                        segments.push(Segment::Zeros(length % 1000));
+                        segments.push(Segment::bytes(start.to_le_bytes()));
+                        bytes.resize(bytes.len() + (length % 1000) as usize, 0);
+                        bytes.extend_from_slice(&start.to_le_bytes());
+                    }
+                }
+            }
+            expected.push((plan.add(segments), DigestSet::of(&bytes, &BANKS)));
+        }
+        let digests = plan.compute(&BANKS, &|_| ()).expect("memory can be read");
+        for (stream, digest) in expected {
+            assert_eq!(digests.get(stream), Some(&digest));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn a_plan_hashes_what_its_segments_say(
+            lengths in prop::collection::vec(0_usize..700_000, 1..3),
+            streams in prop::collection::vec(prop::collection::vec((0_usize..3, any::<u64>(), 0_u64..600_000), 0..6), 0..8),
+        ) {
+            let sources: Vec<Vec<u8>> =
+                lengths.iter().map(|length| (0..*length).map(|n| (n * 31 % 251) as u8).collect()).collect();
+            check(&sources, &streams);
+        }
+    }
+
+    #[test]
+    fn a_stream_that_begins_with_another_continues_it() {
+        let source: Vec<u8> = (0..900_000_u32).map(|n| n as u8).collect();
+        let whole = (0, 0, 900_000);
+        check(&[source], &[vec![whole, (9, 1, 2)], vec![whole], vec![whole, (9, 1, 2), (0, 5, 10)], vec![]]);
+    }
+
+    #[test]
+    fn a_source_that_fails_is_an_error_and_not_a_hang() {
+        struct Broken;
+        impl crate::source::ReadAt for Broken {
+            fn length(&self) -> u64 {
+                10 << 20
+            }
+            fn read_exact_at(&self, offset: u64, _: &mut [u8]) -> std::io::Result<()> {
+                if offset < 5 << 20 { Ok(()) } else { Err(std::io::Error::other("broken")) }
+            }
+        }
+        let mut plan = DigestPlan::new();
+        plan.add([Segment::Range(Blob::new(Arc::new(Broken)))]);
+        let error = plan.compute(&BANKS, &|_| ()).expect_err("the source is broken");
+        assert!(matches!(error, HashError::Read { offset, .. } if offset >= 5 << 20), "{error}");
     }
 }

@@ -236,6 +236,16 @@ pub enum PeError {
         /// Bytes of the file.
         length: u64,
     },
+    /// A section's `VirtualSize` exceeds its data by more than any firmware could map.
+    #[error("section {name}: VirtualSize asks for {zeros} bytes of zero fill, the limit is {limit}")]
+    ZeroFill {
+        /// The section's name.
+        name: SectionName,
+        /// Bytes of zero fill.
+        zeros: u64,
+        /// The most that are accepted.
+        limit: u64,
+    },
     /// A section's raw data does not lie inside the file.
     #[error(
         "section {name} (number {number}): PointerToRawData {raw_offset:#x} + SizeOfRawData {raw_size:#x} \

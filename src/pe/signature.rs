@@ -8,7 +8,7 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
 
 use der::asn1::{AnyRef, ObjectIdentifier, OctetStringRef};
-use der::{Decode, SliceReader, Tag, Tagged};
+use der::{Decode, Encode, SliceReader, Tag, Tagged};
 use x509_cert::time::Time;
 
 use super::certificate::SignerCertificate;
@@ -108,6 +108,10 @@ pub struct Signer {
     pub has_nested_signature: bool,
     /// The attribute `messageDigest`, and the hash of the content that it should equal.
     content: ContentLink,
+    /// What the signature value is about: the signed attributes as a `SET` (RFC 5652, section 5.4), or the content.
+    pub(crate) signed: Vec<u8>,
+    /// The signature value.
+    pub(crate) value: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,6 +201,8 @@ impl Signer {
             has_nested_signature: false,
             // Without signed attributes the content is signed directly: there is no link that could be broken.
             content: ContentLink::Holds,
+            signed: info.signed_attributes.map_or_else(|| Ok(hashed.to_vec()), as_set)?,
+            value: info.signature.to_vec(),
         };
         for attribute in info.signed_attributes.map_or(Ok(Vec::new()), elements)? {
             signer.read_signed(&Attribute::from_der(attribute)?, hashed)?;
@@ -225,6 +231,11 @@ impl Signer {
         }
         Ok(())
     }
+}
+
+/// Signed attributes stand as `[0] IMPLICIT` in the message, and are hashed with the tag of a `SET OF`.
+fn as_set(attributes: AnyRef<'_>) -> der::Result<Vec<u8>> {
+    AnyRef::new(Tag::Set, attributes.value())?.to_der()
 }
 
 fn expect(found: ObjectIdentifier, expected: ObjectIdentifier) -> Result<(), SignatureError> {

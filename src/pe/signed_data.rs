@@ -50,6 +50,7 @@ pub(super) struct SignerInfo<'a> {
     pub(super) digest_algorithm: AlgorithmIdentifierRef<'a>,
     pub(super) signed_attributes: Option<AnyRef<'a>>,
     pub(super) signature_algorithm: AlgorithmIdentifierRef<'a>,
+    pub(super) signature: &'a [u8],
     pub(super) unsigned_attributes: Option<AnyRef<'a>>,
 }
 
@@ -61,13 +62,14 @@ impl<'a> SignerInfo<'a> {
             let digest_algorithm = reader.decode()?;
             let signed_attributes = optional(reader, TagNumber::N0)?;
             let signature_algorithm = reader.decode()?;
-            let _signature: AnyRef<'a> = reader.decode()?;
+            let signature = OctetStringRef::decode(reader)?.as_bytes();
             let unsigned_attributes = optional(reader, TagNumber::N1)?;
             Ok(Self {
                 identifier,
                 digest_algorithm,
                 signed_attributes,
                 signature_algorithm,
+                signature,
                 unsigned_attributes,
             })
         })

@@ -8,8 +8,8 @@ use super::document::{
     ValueEntry, VariantEntry,
 };
 use crate::boot::{
-    Content, Declared, InputId, InputRole, KernelRules, LoaderRules, Measurement, Source, Stage, StubRules,
-    UserspaceRules,
+    Content, Declared, ExitBootServices, InputId, InputRole, KernelRules, LoaderRules, Measurement,
+    PartitionTable, Payload, SecureBootSupport, Source, Stage, StubRules, UserspaceRules,
 };
 use crate::pe::{PeError, PeImage};
 use crate::prediction::{PcrPrediction, Prediction, Variant};
@@ -31,7 +31,7 @@ pub fn document(prediction: &Prediction) -> Result<Document, PeError> {
     let facts = facts(prediction)?;
     let input_ids = input_ids(prediction);
     let image = Image {
-        id: token(&prediction.chain.uki.name),
+        id: token(prediction.entry.as_ref().unwrap_or(&prediction.chain.uki.name)),
         name: facts.os_release.get("PRETTY_NAME").unwrap_or(&prediction.chain.uki.name).clone(),
         inputs: inputs(prediction, &input_ids),
         facts,
@@ -39,7 +39,7 @@ pub fn document(prediction: &Prediction) -> Result<Document, PeError> {
     let mut scenarios = Vec::new();
     let mut variants = Vec::new();
     for variant in &prediction.variants {
-        let scenario = scenario(variant, &image.facts);
+        let scenario = scenario(variant, prediction, &image.facts);
         variants.push(VariantEntry {
             id: token(&format!("{}-{}", image.id, scenario.id)),
             image: image.id.clone(),
@@ -131,10 +131,13 @@ fn facts(prediction: &Prediction) -> Result<Facts, PeError> {
         sections.get(name)?.map(|section: LoadedSection| section.read_text(MAX_TEXT)).transpose()
     };
     let magic = |image: &PeImage| LoaderInfo::of(image).map(|info| info.map(|info| info.text));
-    let kernel = match sections.get(".linux")? {
-        Some(section) => Kernel::parse(&section.data)?.and_then(|kernel| kernel.version_text),
-        None => None,
+    let kernel = match (prediction.chain.payload, sections.get(".linux")?) {
+        (Payload::Kernel, _) => Kernel::parse(&image.file)?,
+        (_, Some(section)) => Kernel::parse(&section.data)?,
+        (_, None) => None,
     };
+    let kernel = kernel.and_then(|kernel| kernel.version_text);
+    let entry_options = prediction.chain.entry.as_ref().and_then(|entry| entry.options.clone());
     let os_release = os_release_fields(&text(".osrel")?.unwrap_or_default());
     Ok(Facts {
         architecture: image.machine.to_string(),
@@ -148,7 +151,7 @@ fn facts(prediction: &Prediction) -> Result<Facts, PeError> {
             .flatten(),
         kernel,
         uname: text(".uname")?,
-        command_line: text(".cmdline")?,
+        command_line: text(".cmdline")?.or(entry_options),
         profiles: profile_count(image) as u64,
         os_release: os_release
             .into_iter()
@@ -157,11 +160,24 @@ fn facts(prediction: &Prediction) -> Result<Facts, PeError> {
     })
 }
 
-fn scenario(variant: &Variant, facts: &Facts) -> ScenarioEntry {
+fn scenario(variant: &Variant, prediction: &Prediction, facts: &Facts) -> ScenarioEntry {
     let scenario = &variant.scenario;
     let mut id = scenario.platform.id.to_owned();
     if let Some(state) = variant.secure_boot {
         id.push_str(if state { "-secure-boot-on" } else { "-secure-boot-off" });
+    }
+    if scenario.secure_boot_support == SecureBootSupport::AssumedAbsent {
+        id.push_str("-without-support");
+    }
+    let knows_disk = matches!(
+        prediction.chain.medium.as_ref().map(|medium| &medium.partition_table),
+        Some(PartitionTable::Measured { .. })
+    );
+    if let Some(recorded) = scenario.baseline.as_ref().filter(|recorded| recorded.count > 1) {
+        id.push_str(&format!("-recorded-{}", recorded.number));
+    }
+    if scenario.exit_boot_services == ExitBootServices::FailureThenSuccess {
+        id.push_str("-exit-retried");
     }
     if scenario.profile != 0 {
         id.push_str(&format!("-profile-{}", scenario.profile));
@@ -182,6 +198,8 @@ fn scenario(variant: &Variant, facts: &Facts) -> ScenarioEntry {
         id,
         platform: scenario.platform.id.to_owned(),
         secure_boot: variant.secure_boot,
+        entry: prediction.entry.clone(),
+        exit_boot_services: knows_disk.then(|| scenario.exit_boot_services.name().to_owned()),
         confidential_vm: scenario.confidential_vm,
         load_options: scenario.load_options.as_ref().map(|units| String::from_utf16_lossy(units)),
         profile: scenario.profile.into(),
@@ -293,7 +311,7 @@ fn measurements(variant: &Variant, ids: &[String]) -> Vec<MeasurementEntry> {
 fn gap_code(measurement: &Measurement, variant: &Variant) -> Option<String> {
     match measurement.content {
         Content::Unknown(index) => variant.recording.gaps.get(index).map(|gap| gap.code.name().to_owned()),
-        Content::Stream(_) => None,
+        Content::Stream(_) | Content::Observed(_) => None,
     }
 }
 
@@ -315,6 +333,9 @@ fn source_entry(source: &Source, ids: &[String]) -> SourceEntry {
         Source::Section { input, name, offset, length } => section("section", input, name, *offset, *length),
         Source::SectionImage { input, name, offset, length } => {
             section("section-image", input, name, *offset, *length)
+        }
+        Source::Observed(inputs) => {
+            SourceEntry { inputs: inputs.iter().map(id).collect(), ..plain("observed") }
         }
         Source::Derived(inputs) => {
             SourceEntry { inputs: inputs.iter().map(id).collect(), ..plain("derived") }

@@ -129,6 +129,13 @@ pub struct ScenarioEntry {
     /// State of Secure Boot; absent when both give the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secure_boot: Option<bool>,
+    /// The boot loader's entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<String>,
+    /// How the calls of ExitBootServices turn out: `success` or `failure-then-success`; absent where PCR 5 is not known
+    /// anyway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_boot_services: Option<String>,
     /// A confidential VM.
     pub confidential_vm: bool,
     /// LoadOptions asked for.
@@ -246,7 +253,7 @@ pub struct MeasurementEntry {
     pub pcr: u8,
     /// The first stage whose value includes it.
     pub stage: String,
-    /// Type in the firmware's log; absent where user space extends, and in gaps.
+    /// Type in the firmware's log; absent where user space extends, and in gaps that may be several events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event_type: Option<String>,
     /// One line for people.
@@ -270,7 +277,7 @@ pub struct MeasurementEntry {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceEntry {
-    /// `constant`, `image`, `section`, `section-image`, `derived`, `option` or `missing`.
+    /// `constant`, `image`, `section`, `section-image`, `derived`, `observed`, `option` or `missing`.
     pub kind: String,
     /// [`InputEntry::id`]s, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

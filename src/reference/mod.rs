@@ -6,10 +6,12 @@
 
 mod build;
 mod check;
+mod combine;
 mod document;
 mod schema;
 
 pub use build::document;
 pub use check::{Finding, ParseDocumentError, check, parse};
+pub use combine::combine;
 pub use document::*;
 pub use schema::{SCHEMA, SchemaError, check_schema};

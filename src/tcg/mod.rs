@@ -8,10 +8,16 @@
 //! - *CEL*: TCG Canonical Event Log Format, version 1.0
 
 mod algorithm;
+pub mod cel;
+pub mod check;
 mod digest;
+pub mod event_data;
 mod event_type;
+pub mod eventlog;
+pub mod ima;
 mod pcr;
 pub mod tcg2_writer;
+pub mod timeline;
 
 pub use algorithm::{AlgorithmId, HashAlgorithm, UnknownAlgorithm};
 pub use digest::{Digest, DigestSet, Hasher};

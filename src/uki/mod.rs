@@ -14,7 +14,7 @@ pub use os_release::os_release_fields;
 pub use sections::{LoadedSection, ProfileError, SectionLookup, SectionSet, profile_count};
 pub use version::{LoaderInfo, NotAVersion, Product, SystemdVersion};
 
-use crate::pe::{PeError, PeImage};
+use crate::pe::{PeError, PeImage, long_names};
 
 /// Most bytes of a section that is read as text (`.cmdline`, `.osrel`, `.uname`, `.profile`, `.sbat`): far more
 /// than any real one has.
@@ -61,7 +61,7 @@ impl ImageRole {
         if Kernel::parse(&image.file)?.is_some() {
             return Ok(Self::Kernel);
         }
-        if sections::long_names(image)?.iter().any(|name| name == ".vendor_cert") {
+        if long_names(image)?.iter().flatten().any(|name| name == ".vendor_cert") {
             return Ok(Self::Shim);
         }
         // systemd's addons of before 255 have no .sdmagic; they are known by what they carry.

@@ -2,7 +2,7 @@
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
 
-use crate::hashing::Segment;
+use crate::hashing::{MAX_ZEROS, Segment};
 use crate::pe::{PeError, PeImage, Section};
 use crate::source::Blob;
 
@@ -31,10 +31,13 @@ impl LoadedSection {
     /// Loads `section` of `image`; nothing is read yet.
     ///
     /// # Errors
-    /// When the section's bytes do not lie inside the file.
+    /// When the section's bytes do not lie inside the file, or its zero fill is beyond reason.
     pub fn new(image: &PeImage, section: &Section) -> Result<Self, PeError> {
         let data = image.loaded_data(section)?;
         let zeros = u64::from(section.virtual_size).saturating_sub(data.len());
+        if zeros > MAX_ZEROS {
+            return Err(PeError::ZeroFill { name: section.name, zeros, limit: MAX_ZEROS });
+        }
         Ok(Self { section: *section, data, zeros })
     }
 
@@ -186,31 +189,4 @@ impl<'a> SectionSet<'a> {
             SectionLookup::FirstExact => sections.iter().find(|section| section.name.is(name)),
         }
     }
-}
-
-/// Section names that exceed 8 bytes: the header holds `/N`, an offset into the COFF string table.
-pub(super) fn long_names(image: &PeImage) -> Result<Vec<String>, PeError> {
-    let mut header = [0_u8; 8];
-    let coff_offset = image.checksum_offset.saturating_sub(0x40 + 20 + 4);
-    // PointerToSymbolTable and NumberOfSymbols, 8 and 12 bytes into the file header.
-    match image.file.slice(coff_offset.saturating_add(4 + 8), 8) {
-        Some(fields) => fields.read_exact_at(0, &mut header)?,
-        None => return Ok(Vec::new()),
-    }
-    let [p0, p1, p2, p3, n0, n1, n2, n3] = header;
-    let table = u64::from(u32::from_le_bytes([p0, p1, p2, p3]));
-    let symbols = u64::from(u32::from_le_bytes([n0, n1, n2, n3]));
-    let strings = table.saturating_add(symbols.saturating_mul(18));
-    let length = image.file.len().saturating_sub(strings);
-    if table == 0 || length == 0 {
-        return Ok(Vec::new());
-    }
-    let Some(strings) = image.file.slice(strings, length) else { return Ok(Vec::new()) };
-    let strings = strings.read_prefix(64 << 10)?;
-    let name = |section: &Section| {
-        let digits = std::str::from_utf8(section.name.as_bytes().strip_prefix(b"/")?).ok()?;
-        let text = strings.get(digits.parse::<usize>().ok()?..)?.split(|byte| *byte == 0).next()?;
-        Some(String::from_utf8_lossy(text).into_owned())
-    };
-    Ok(image.sections.iter().filter_map(name).collect())
 }

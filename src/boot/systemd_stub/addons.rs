@@ -8,7 +8,7 @@ use crate::boot::measurement::{GapCode, Source};
 use crate::boot::recorder::{Event, Recorder};
 use crate::boot::replay::BootError;
 use crate::boot::text::{utf16_nul, utf16_units};
-use crate::boot::{NamedImage, Scope, firmware};
+use crate::boot::{NamedImage, Scope, firmware, secure_boot};
 use crate::tcg::{EventType, PcrIndex};
 use crate::uki::{LoadedSection, MAX_TEXT};
 
@@ -57,6 +57,13 @@ impl<'a> Stub<'a> {
                         .warn(format!("{}: the stub only finds addons named *{SUFFIX}; left out", file.name));
                     continue;
                 }
+                if let Some(refusal) = secure_boot::refusal(file, recorder) {
+                    recorder.warn(format!(
+                        "{}: Secure Boot refuses it, and the stub goes on without: {refusal}",
+                        file.name
+                    ));
+                    continue;
+                }
                 firmware::load_image(file, Some(&rules::ADDON_IMAGE), "addon", recorder)?;
                 self.used_inputs.push(file.input);
                 if let Some(addon) = self.accept_addon(scope, file, recorder)? {
@@ -64,7 +71,8 @@ impl<'a> Stub<'a> {
                 }
             }
         }
-        if self.scenario.secure_boot && !self.chain.addons.is_empty() {
+        let unchecked = self.scenario.secure_boot && self.scenario.secure_boot_policy.is_none();
+        if unchecked && !self.chain.addons.is_empty() {
             recorder.assume(
                 "addons-authorised",
                 "the firmware accepts the signature of every addon",

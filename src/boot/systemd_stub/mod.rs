@@ -6,14 +6,14 @@ mod command_line;
 mod initrd;
 mod rules;
 
-pub(super) use command_line::section_command_line;
+pub(super) use command_line::{decode, has_word, section_command_line};
 pub(super) use initrd::Initrd;
 pub(super) use rules::Mangle;
 pub use rules::StubRules;
 use rules::{InnerKernel, Step};
 
 use self::addons::Addon;
-use self::command_line::{ParsedOptions, TextProblem, append, has_word, parse_load_options};
+use self::command_line::{ParsedOptions, TextProblem, append, parse_load_options};
 use super::linux::tagged;
 use super::measurement::{GapCode, Rule, Source};
 use super::recorder::{Event, Recorder};
@@ -186,7 +186,14 @@ impl<'a> Stub<'a> {
 
     fn state_assumptions(&self, recorder: &mut Recorder<'_>) {
         let companions = &self.chain;
-        if companions.addons.is_empty()
+        if companions.medium.is_some() {
+            recorder.assume(
+                "medium-unchanged",
+                "addons, credentials and extensions on the boot partitions are those of the image",
+                &[4, 9, 12, 13],
+                "",
+            );
+        } else if companions.addons.is_empty()
             && companions.credentials.is_empty()
             && companions.extensions.is_empty()
         {

@@ -7,14 +7,13 @@ use crate::tcg::tcg2_writer::{event2_record, spec_id_record};
 
 /// The log that the firmware would show at `exit-boot-services`: every measurement that is known. Events whose data holds
 /// load addresses have none.
-pub(crate) fn event_log(prediction: &Prediction) -> anyhow::Result<Vec<u8>> {
-    let [variant] = prediction.variants.as_slice() else {
+pub(crate) fn event_log(predictions: &[Prediction]) -> anyhow::Result<Vec<u8>> {
+    let variants: Vec<_> = predictions.iter().flat_map(|prediction| &prediction.variants).collect();
+    let ([variant], Some(prediction)) = (variants.as_slice(), predictions.first()) else {
         return Err(hinted(
-            format!(
-                "--event-log: the image can boot in {} ways, and a log is of one",
-                prediction.variants.len()
-            ),
-            "decide with --secure-boot on|off, --devicetree N|none or --firmware-image N|none",
+            format!("--event-log: the image can boot in {} ways, and a log is of one", variants.len()),
+            "decide with --secure-boot on|off, --exit-boot-services, --entry, --devicetree N|none or --firmware-image \
+             N|none",
         ));
     };
     let mut log = spec_id_record(&prediction.banks);

@@ -3,7 +3,8 @@
 mod log;
 mod pcrs;
 mod tables;
+mod values;
 
 pub(super) use log::event_log;
 pub(super) use pcrs::{pcrs, systemd};
-pub(super) use tables::{stages_table, table};
+pub(super) use tables::{stages_table, table, walk};

@@ -21,16 +21,16 @@ pub(crate) enum OneOrMore {
 
 /// `{"sha256": {"4": "hex", "11": "hex"}}`: PCRs whose value is known in every variant.
 pub(crate) fn pcrs(
-    prediction: &Prediction,
+    predictions: &[Prediction],
     stage: Stage,
     only: &[PcrIndex],
 ) -> BTreeMap<&'static str, NumberedMap<OneOrMore>> {
-    let banks = prediction.banks.iter();
+    let banks = predictions.first().into_iter().flat_map(|prediction| &prediction.banks);
     banks
         .map(|bank| {
             let values =
                 PcrIndex::all().filter(|pcr| only.is_empty() || only.contains(pcr)).filter_map(|pcr| {
-                    let values = values(prediction, stage, pcr, *bank)?;
+                    let values = values(predictions, stage, pcr, *bank)?;
                     let mut texts: Vec<String> = values.iter().map(Digest::to_string).collect();
                     let one = if texts.len() == 1 {
                         OneOrMore::One(texts.remove(0))
@@ -56,14 +56,13 @@ impl<T: Serialize> Serialize for NumberedMap<T> {
 
 /// `7:sha256=HEX+11:sha256=HEX`, as systemd-cryptenroll(1) takes it: PCRs with exactly one value. Only one bank can
 /// be named for a PCR, so the first of the banks is taken.
-pub(crate) fn systemd(prediction: &Prediction, stage: Stage, only: &[PcrIndex]) -> anyhow::Result<String> {
-    let Some(bank) =
-        prediction.banks.iter().find(|bank| **bank == HashAlgorithm::Sha256).or(prediction.banks.first())
-    else {
+pub(crate) fn systemd(predictions: &[Prediction], stage: Stage, only: &[PcrIndex]) -> anyhow::Result<String> {
+    let banks = predictions.first().map_or(&[][..], |prediction| &prediction.banks);
+    let Some(bank) = banks.iter().find(|bank| **bank == HashAlgorithm::Sha256).or(banks.first()) else {
         return Ok(String::new());
     };
     let terms = PcrIndex::all().filter(|pcr| only.is_empty() || only.contains(pcr)).filter_map(|pcr| {
-        let values = values(prediction, stage, pcr, *bank)?;
+        let values = values(predictions, stage, pcr, *bank)?;
         let value = values.iter().next().filter(|_| values.len() == 1)?;
         Some(format!("{pcr}:{bank}={value}"))
     });
@@ -72,12 +71,12 @@ pub(crate) fn systemd(prediction: &Prediction, stage: Stage, only: &[PcrIndex]) 
 
 /// The possible values of a PCR; `None` when a variant does not know its own, or there are too many.
 pub(super) fn values(
-    prediction: &Prediction,
+    predictions: &[Prediction],
     stage: Stage,
     pcr: PcrIndex,
     bank: HashAlgorithm,
 ) -> Option<BTreeSet<Digest>> {
-    let variants = prediction.variants.iter();
+    let variants = predictions.iter().flat_map(|prediction| &prediction.variants);
     let values: Option<BTreeSet<Digest>> =
         variants.map(|variant| variant.pcrs.get(&pcr)?.values.get(&stage)?.digests.get(bank)).collect();
     values.filter(|values| !values.is_empty() && values.len() <= MAX_VALUES)

@@ -4,25 +4,32 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::pcrs::values;
-use crate::boot::Stage;
+use crate::boot::{Payload, Stage};
 use crate::cli::output::{CAUTION, FAINT, GOOD, STRONG, printable, styled};
 use crate::cli::table::{Align, Cell, Table};
-use crate::prediction::{PcrPrediction, Prediction, Status, Variant};
+use crate::prediction::{PcrPrediction, Prediction, Variant};
 use crate::tcg::PcrIndex;
 use crate::uki::LoaderInfo;
 
 /// The prediction at one stage: values first, then what is not known, then what was taken for granted.
 pub(crate) fn table(prediction: &Prediction, stage: Stage, only: &[PcrIndex]) -> String {
     let mut text = heading(prediction, stage);
-    for variant in &prediction.variants {
-        if prediction.variants.len() > 1 {
-            let _ = writeln!(text, "\n{}", styled(STRONG, variant_title(variant)));
-        }
-        text.push('\n');
-        text.push_str(&values_table(prediction, variant, stage, only));
-    }
+    text.push('\n');
+    text.push_str(&super::values::values_table(prediction, stage, only));
     text.push_str(&unknown_table(prediction, stage, only));
     text.push_str(&assumptions(prediction, only));
+    text
+}
+
+/// How the boot was walked; empty when nothing was.
+pub(crate) fn walk(steps: &[String]) -> String {
+    if steps.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("{}\n", styled(STRONG, "The boot"));
+    for step in steps {
+        let _ = writeln!(text, "{}", printable(step));
+    }
     text
 }
 
@@ -30,11 +37,18 @@ fn heading(prediction: &Prediction, stage: Stage) -> String {
     let chain = &prediction.chain;
     let mut text = format!(
         "{}  {}\n",
-        styled(STRONG, printable(&chain.uki.name)),
+        styled(STRONG, printable(prediction.entry.as_ref().unwrap_or(&chain.uki.name))),
         styled(FAINT, chain.uki.image.machine)
     );
     let program = |image: &crate::pe::PeImage| LoaderInfo::of(image).ok().flatten().map(|info| info.text);
-    let stub = program(&chain.uki.image).unwrap_or_else(|| "stub of unknown version".to_owned());
+    let what = match chain.payload {
+        Payload::UnifiedKernelImage => {
+            program(&chain.uki.image).unwrap_or_else(|| "stub of unknown version".to_owned())
+        }
+        Payload::Kernel => "Linux kernel without a stub".to_owned(),
+        Payload::Grub => "GRUB".to_owned(),
+        Payload::Unknown => "program that is not followed".to_owned(),
+    };
     let starter = match &chain.loader {
         Some(loader) => format!(
             "{} ({})",
@@ -43,57 +57,15 @@ fn heading(prediction: &Prediction, stage: Stage) -> String {
         ),
         None => "the firmware".to_owned(),
     };
-    let _ = writeln!(text, "{}, started by {}", printable(&stub), printable(&starter));
+    let _ = writeln!(text, "{}, started by {}", printable(&what), printable(&starter));
     let _ = writeln!(text, "values at {}: {}", styled(STRONG, stage), stage.description());
     text
 }
 
 fn variant_title(variant: &Variant) -> String {
-    let mut words = Vec::new();
-    if let Some(state) = variant.secure_boot {
-        words.push(format!("Secure Boot {}", if state { "on" } else { "off" }));
-    }
-    if let Some(number) = variant.scenario.devicetree {
-        words.push(format!(".dtbauto number {number}"));
-    }
-    if let Some(number) = variant.scenario.firmware_image {
-        words.push(format!(".efifw number {number}"));
-    }
+    let words = super::values::conditions(variant).map(|(_, words)| words);
+    let words: Vec<String> = words.into_iter().filter(|words| !words.is_empty()).collect();
     if words.is_empty() { "nothing selected by the machine".to_owned() } else { words.join(", ") }
-}
-
-fn values_table(prediction: &Prediction, variant: &Variant, stage: Stage, only: &[PcrIndex]) -> String {
-    let columns = vec![
-        ("PCR", Align::Right),
-        ("NAME", Align::Left),
-        ("BANK", Align::Left),
-        ("VALUE", Align::Left),
-        ("FROM", Align::Left),
-    ];
-    let mut table = Table::new(columns);
-    for (pcr, known) in &variant.pcrs {
-        let Some(value) = known.values.get(&stage).filter(|_| wanted(*pcr, only)) else { continue };
-        let measured =
-            variant.recording.measurements.iter().filter(|m| m.pcr == *pcr && m.stage <= stage).count();
-        let from = match (value.status, measured) {
-            (Status::AssumedUnused, _) => "nothing measured".to_owned(),
-            (_, 1) => "1 measurement".to_owned(),
-            (_, count) => format!("{count} measurements"),
-        };
-        let style = if value.status == Status::AssumedUnused { FAINT } else { GOOD };
-        for (row, bank) in prediction.banks.iter().enumerate() {
-            let digest = value.digests.get(*bank).map(|digest| digest.to_string()).unwrap_or_default();
-            let first = |text: &str| if row == 0 { text.to_owned() } else { String::new() };
-            table.row([
-                Cell::from(first(&pcr.to_string())),
-                Cell::from(first(pcr.name())),
-                Cell::from(bank.name()),
-                Cell::styled(digest, style),
-                Cell::styled(first(&from), FAINT),
-            ]);
-        }
-    }
-    if table.is_empty() { "no PCR is known\n".to_owned() } else { table.render(0) }
 }
 
 fn unknown_table(prediction: &Prediction, stage: Stage, only: &[PcrIndex]) -> String {
@@ -200,8 +172,10 @@ pub(crate) fn stages_table(prediction: &Prediction, only: &[PcrIndex]) -> String
         text.push('\n');
         text.push_str(&table.render(0));
     }
-    let differ = PcrIndex::all()
-        .any(|pcr| values(prediction, Stage::ExitBootServices, pcr, *bank).is_none_or(|v| v.len() > 1));
+    let differ = PcrIndex::all().any(|pcr| {
+        values(std::slice::from_ref(prediction), Stage::ExitBootServices, pcr, *bank)
+            .is_none_or(|v| v.len() > 1)
+    });
     if differ && prediction.variants.len() > 1 {
         text.push_str("\nThe variants are alternatives: all PCRs of a boot come from one of them.\n");
     }

@@ -1,0 +1,38 @@
+#!/bin/sh
+# Fuzzes the targets named (all of them without a name) for SECONDS each, seeded from the fixtures.
+#   SECONDS_EACH=600 fuzz/run.sh [TARGET...]
+set -eu
+cd "$(dirname "$0")"
+export RUSTC_BOOTSTRAP=1
+seconds=${SECONDS_EACH:-60}
+
+seed() { # TARGET FILE...: copies each file under a name of its own
+    folder=corpus/$1
+    mkdir -p "$folder"
+    shift
+    for file in "$@"; do
+        [ -f "$file" ] && cp "$file" "$folder/$(echo "$file" | tr / _)"
+    done
+    return 0
+}
+
+boots=../fixtures/boots
+seed event_log $boots/*/eventlog.bin
+seed boot_log $boots/*/eventlog.bin $boots/*/guest/tpm2-measure.log $boots/*/guest/ima_runtime_measurements seeds/*/*
+seed cel_json $boots/*/guest/tpm2-measure.log seeds/cel_json/*
+seed ima $boots/*/guest/ima_runtime_measurements seeds/ima/*
+seed registers $boots/t-tiny-257/pcrs.json seeds/registers/*
+for target in event_data cel_cbor cel_tlv; do
+    seed $target seeds/$target/*
+done
+for folder in regressions/*/; do
+    [ -d "$folder" ] && seed "$(basename "$folder")" "$folder"*
+done
+
+if [ $# -eq 0 ]; then
+    set -- event_log event_data boot_log cel_json cel_cbor cel_tlv ima registers
+fi
+for target in "$@"; do
+    cargo fuzz run "$target" -- -max_total_time="$seconds" -max_len=65536 -timeout=10 -rss_limit_mb=2048 \
+        -print_final_stats=1
+done

@@ -1,0 +1,91 @@
+//! The platform's share, as recorded boots show it.
+
+use super::InputId;
+use super::measurement::{GapCode, Rule, Source};
+use super::recorder::{Event, Recorder};
+use crate::baseline::{PlatformEvent, PlatformPart};
+use crate::tcg::PcrIndex;
+
+const RECORDED: Rule = Rule {
+    id: "recorded-platform",
+    statement: "the platform measures again what it measured in the recorded boot",
+    source: "the event logs given as baseline",
+};
+
+/// A platform as recorded boots show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedPlatform {
+    /// What it measures.
+    pub part: PlatformPart,
+    /// The files that say so.
+    pub inputs: Vec<InputId>,
+    /// Which of the alternatives this is, from 0.
+    pub number: usize,
+    /// How many there are: baselines that differ.
+    pub count: usize,
+}
+
+impl RecordedPlatform {
+    /// The logs in which the platform was so.
+    #[must_use]
+    pub fn names(&self) -> String {
+        let names: Vec<&str> = self.part.logs.iter().map(|log| log.name.as_str()).collect();
+        names.join(", ")
+    }
+
+    /// The logs show how the calls of `ExitBootServices` turned out. Some kernels don't pass the end of the log on.
+    #[must_use]
+    pub fn shows_exit(&self) -> bool {
+        self.part.events.iter().any(|event| event.at_exit) && !self.part.unstable.contains(&PcrIndex::new(5))
+    }
+
+    /// Everything up to the boot option's image.
+    pub(super) fn power_on(&self, recorder: &mut Recorder<'_>) {
+        recorder.assume(
+            "same-platform",
+            format!("the machine measures what it measured in the recorded boot ({})", self.names()),
+            &[0, 1, 2, 3, 4, 5, 6, 7],
+            "--baseline",
+        );
+        for pcr in &self.part.unstable {
+            recorder.gap(
+                *pcr,
+                GapCode::Firmware,
+                &RECORDED,
+                "the recorded boots differ in too many ways",
+                "--baseline with logs of one machine and firmware version",
+            );
+        }
+        if self.part.pcr0_start.is_some() {
+            recorder.gap(
+                PcrIndex::new(0),
+                GapCode::Firmware,
+                &RECORDED,
+                "the TPM was started from another locality, so PCR 0 does not start at zeros, which is not modelled",
+                "compare PCR 0 with the log's own value",
+            );
+        }
+        for event in self.part.events.iter().filter(|event| !event.at_exit) {
+            self.observe(event, recorder);
+        }
+    }
+
+    /// The outcome of `ExitBootServices`.
+    pub(super) fn exit_boot_services(&self, recorder: &mut Recorder<'_>) {
+        for event in self.part.events.iter().filter(|event| event.at_exit) {
+            self.observe(event, recorder);
+        }
+    }
+
+    fn observe(&self, observed: &PlatformEvent, recorder: &mut Recorder<'_>) {
+        let event = Event {
+            pcr: observed.pcr,
+            event_type: Some(observed.event_type),
+            data: observed.data.clone(),
+            description: observed.description.clone(),
+            source: Source::Observed(self.inputs.clone()),
+            rule: &RECORDED,
+        };
+        recorder.observe(event, observed.digests.clone());
+    }
+}

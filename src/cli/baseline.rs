@@ -1,0 +1,111 @@
+//! `premeasure baseline`: what a platform measured, from logs of it; and reading baselines for a prediction.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+
+use super::input::{display_name, read_small};
+use super::output::{hinted, warn, write_to};
+use crate::baseline::{self, PlatformPart, from_profile, merge, to_profile};
+use crate::boot::{Input, InputId, InputRole, RecordedPlatform};
+use crate::source::Blob;
+use crate::tcg::eventlog::EventLog;
+
+/// Work with recorded boots of a platform.
+#[derive(Debug, Args)]
+pub(super) struct BaselineArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Make(MakeArgs),
+}
+
+/// Distil a profile of a platform from event logs of it.
+///
+/// Keeps what the platform measured (firmware, tables, boot variables, Secure Boot variables), leaves out what the image
+/// determined, and of what could identify a machine keeps nothing but digests. The profile is JSON, to be reviewed and
+/// passed around, and is used by predict --baseline.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  premeasure baseline make /sys/kernel/security/tpm0/binary_bios_measurements -o platform.json
+  premeasure baseline make boot1.bin boot2.bin boot3.bin -o platform.json
+  premeasure predict new-uki.efi --baseline platform.json")]
+struct MakeArgs {
+    /// Event logs, all of one platform; profiles are joined, too
+    #[arg(required = true, value_name = "LOG")]
+    logs: Vec<PathBuf>,
+    /// Write the profile to FILE, atomically; `-` for standard output
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    output: PathBuf,
+}
+
+pub(super) fn run(args: &BaselineArgs) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        Command::Make(args) => make(args),
+    }
+}
+
+fn make(args: &MakeArgs) -> anyhow::Result<ExitCode> {
+    let mut parts = Vec::new();
+    for path in &args.logs {
+        parts.extend(read(path)?.1);
+    }
+    let parts = merge(parts);
+    if parts.iter().all(|part| part.banks.is_empty()) {
+        return Err(hinted("the logs have no bank in common", "take logs of one platform"));
+    }
+    if parts.len() > 1 {
+        warn(format!("the platform was seen in {} different ways; a prediction follows each", parts.len()));
+    }
+    write_to(&args.output, to_profile(&parts)?.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the files of `--baseline`, notes them among the inputs, and finds how many kinds of boots they show.
+pub(super) fn recorded(paths: &[PathBuf], inputs: &mut Vec<Input>) -> anyhow::Result<Vec<RecordedPlatform>> {
+    let mut parts = Vec::new();
+    let mut ids = Vec::new();
+    for path in paths {
+        let (bytes, read) = read(path)?;
+        ids.push(InputId(inputs.len()));
+        inputs.push(Input {
+            role: InputRole::Baseline,
+            name: display_name(path),
+            file: Blob::from_bytes(bytes),
+        });
+        parts.extend(read);
+    }
+    let parts = merge(parts);
+    let count = parts.len();
+    let recorded = parts.into_iter().enumerate();
+    Ok(recorded.map(|(number, part)| RecordedPlatform { part, inputs: ids.clone(), number, count }).collect())
+}
+
+/// A log or a profile, told apart by the first byte; its bytes, too.
+fn read(path: &Path) -> anyhow::Result<(Vec<u8>, Vec<PlatformPart>)> {
+    let bytes = read_small(path, baseline::MAX_SIZE)?;
+    let named = || path.display().to_string();
+    if bytes.trim_ascii_start().first() == Some(&b'{') {
+        let parts = from_profile(&bytes).map_err(|error| {
+            hinted(format!("{}: {error}", named()), "a profile is written by premeasure baseline make")
+        })?;
+        return Ok((bytes, parts));
+    }
+    let part = match EventLog::parse(&bytes) {
+        Ok(log) => PlatformPart::from_log(&log, &display_name(path), &bytes).with_context(named)?,
+        Err(broken) => {
+            return Err(hinted(
+                format!("{}: {}", named(), broken.error),
+                "an event log is needed here, as /sys/kernel/security/tpm0/binary_bios_measurements, or a profile made of \
+                 such",
+            ));
+        }
+    };
+    Ok((bytes, vec![part]))
+}

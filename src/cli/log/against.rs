@@ -1,0 +1,179 @@
+//! Comparing a replay with the registers of the machine.
+
+use serde::Serialize;
+
+use super::continuation::{self, Continuation};
+use super::replay::{register_name, wanted};
+use crate::cli::output::{BAD, CAUTION, GOOD, STRONG, print, print_json, styled};
+use crate::cli::table::{Align, Cell, Table};
+use crate::tcg::eventlog::{RegisterKind, Replay};
+use crate::tcg::timeline::BootLog;
+use crate::tcg::{Digest, HashAlgorithm, PcrIndex, PcrValues};
+
+/// All registers that were given.
+pub(super) struct Comparison {
+    kind: RegisterKind,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    bank: HashAlgorithm,
+    register: PcrIndex,
+    replayed: Option<Digest>,
+    given: Digest,
+    verdict: Verdict,
+}
+
+enum Verdict {
+    /// The log accounts for the value.
+    Match,
+    /// The log does not extend it, and it was never extended.
+    NeverExtended,
+    /// The log accounts for the value up to what is known to come after it.
+    Continued(Continuation),
+    /// The log has no digests of this bank.
+    BankNotInLog,
+    /// The log does not extend it, but somebody did.
+    NotInLog,
+    /// The values differ, and nothing known explains it.
+    Differs,
+}
+
+impl Comparison {
+    pub(super) fn differs(&self) -> bool {
+        self.rows.iter().any(|row| matches!(row.verdict, Verdict::Differs | Verdict::NotInLog))
+    }
+}
+
+pub(super) fn compare(
+    logs: &[BootLog<'_>],
+    replay: &Replay,
+    kind: RegisterKind,
+    given: &PcrValues,
+    banks: &[HashAlgorithm],
+) -> Comparison {
+    let replayed = replay.values();
+    let in_log: Vec<HashAlgorithm> = logs.iter().flat_map(BootLog::banks).collect();
+    let mut rows = Vec::new();
+    for (bank, values) in given.banks().filter(|(bank, _)| wanted(*bank, banks)) {
+        for (register, value) in values {
+            let old = replayed.get(bank, *register);
+            let verdict = if in_log.contains(&bank) {
+                verdict(kind, replay, logs, *register, old, *value)
+            } else {
+                Verdict::BankNotInLog
+            };
+            rows.push(Row { bank, register: *register, replayed: old, given: *value, verdict });
+        }
+    }
+    Comparison { kind, rows }
+}
+
+fn verdict(
+    kind: RegisterKind,
+    replay: &Replay,
+    logs: &[BootLog<'_>],
+    register: PcrIndex,
+    replayed: Option<Digest>,
+    given: Digest,
+) -> Verdict {
+    let bank = given.algorithm();
+    if replayed == Some(given) {
+        return Verdict::Match;
+    }
+    let start = match replay.pcr0_start().filter(|_| register.get() == 0 && kind == RegisterKind::Pcr) {
+        Some(start) => start.value(bank),
+        None => register.start_value(bank),
+    };
+    if replayed.is_none() && (given == start || given.is_zero()) {
+        return Verdict::NeverExtended;
+    }
+    let found = continuation::find(kind, logs, register, replayed.unwrap_or(start), given);
+    match (found, replayed) {
+        (Some(continuation), _) => Verdict::Continued(continuation),
+        (None, None) => Verdict::NotInLog,
+        (None, Some(_)) => Verdict::Differs,
+    }
+}
+
+#[derive(Serialize)]
+struct JsonRow {
+    bank: &'static str,
+    register: u8,
+    verdict: &'static str,
+    replayed: Option<String>,
+    given: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    after_the_log: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remark: Option<&'static str>,
+}
+
+pub(super) fn print_comparison(comparison: &Comparison, json: bool) -> anyhow::Result<()> {
+    if json {
+        let rows: Vec<JsonRow> = comparison.rows.iter().map(json_row).collect();
+        return print_json(&serde_json::json!({ "equal": !comparison.differs(), "registers": rows }));
+    }
+    let mut text = String::new();
+    let mut bank = None;
+    for chunk in comparison.rows.chunk_by(|a, b| a.bank == b.bank) {
+        let mut table =
+            Table::new([("", Align::Right), ("", Align::Left), ("", Align::Left), ("", Align::Left)]);
+        for row in chunk {
+            if bank != Some(row.bank) {
+                bank = Some(row.bank);
+                text.push_str(&styled(STRONG, row.bank));
+                text.push('\n');
+            }
+            let (word, style, detail) = words(row);
+            table.row([
+                Cell::from(row.register.to_string()),
+                Cell::from(register_name(comparison.kind, row.register)),
+                Cell::styled(word, style),
+                Cell::from(detail),
+            ]);
+        }
+        text.push_str(&table.render(2));
+    }
+    print(&text)
+}
+
+fn words(row: &Row) -> (&'static str, anstyle::Style, String) {
+    let replayed = row.replayed.map_or_else(|| "nothing".to_owned(), |digest| digest.to_string());
+    match &row.verdict {
+        Verdict::Match => ("equal", GOOD, row.given.to_string()),
+        Verdict::NeverExtended => ("never extended", GOOD, String::new()),
+        Verdict::Continued(Continuation::After(events)) => {
+            ("extended after the log", CAUTION, format!("by {}", events.join(", then ")))
+        }
+        Verdict::Continued(Continuation::Otherwise(why)) => ("equal, but", CAUTION, (*why).to_owned()),
+        Verdict::BankNotInLog => ("bank not in the log", CAUTION, String::new()),
+        Verdict::NotInLog => {
+            ("not in the log", BAD, format!("the machine has {}, the log has no event for it", row.given))
+        }
+        Verdict::Differs => {
+            ("differs", BAD, format!("the log gives {replayed}, the machine has {}", row.given))
+        }
+    }
+}
+
+fn json_row(row: &Row) -> JsonRow {
+    let (verdict, after_the_log, remark) = match &row.verdict {
+        Verdict::Match => ("equal", Vec::new(), None),
+        Verdict::NeverExtended => ("never-extended", Vec::new(), None),
+        Verdict::Continued(Continuation::After(events)) => ("extended-after-log", events.clone(), None),
+        Verdict::Continued(Continuation::Otherwise(why)) => ("equal", Vec::new(), Some(*why)),
+        Verdict::BankNotInLog => ("bank-not-in-log", Vec::new(), None),
+        Verdict::NotInLog => ("not-in-log", Vec::new(), None),
+        Verdict::Differs => ("differs", Vec::new(), None),
+    };
+    JsonRow {
+        bank: row.bank.name(),
+        register: row.register.get(),
+        verdict,
+        replayed: row.replayed.map(|digest| digest.to_string()),
+        given: row.given.to_string(),
+        after_the_log,
+        remark,
+    }
+}

@@ -1,0 +1,165 @@
+//! Replaying a folder of logs: every core busy, memory flat, one line for each log.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use super::input::{read_log, with_registers};
+use super::replay::{Registers, ReplayArgs, registers};
+use crate::cli::output::{self, EXIT_ERROR, printable};
+use crate::tcg::HashAlgorithm;
+use crate::tcg::eventlog::RegisterKind;
+use crate::tcg::timeline::{self, BootLog};
+
+/// Logs that are read before their lines are written: enough for every core, few enough to hold.
+const BATCH: usize = 64;
+
+/// One log.
+#[derive(Serialize)]
+struct Line<'l> {
+    log: &'l str,
+    format: String,
+    registers: &'static str,
+    events: usize,
+    values: Registers,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+struct Outcome {
+    text: String,
+    error: Option<String>,
+}
+
+pub(super) fn run(args: &ReplayArgs, folder: &Path) -> anyhow::Result<ExitCode> {
+    let mut paths = Vec::new();
+    collect(folder, &mut paths)?;
+    paths.sort();
+    if paths.is_empty() {
+        return Err(output::hinted(
+            format!("{}: no files in it", folder.display()),
+            "name a folder with logs",
+        ));
+    }
+    let bar = bar(paths.len());
+    let mut failed = 0_usize;
+    for batch in paths.chunks(BATCH) {
+        for (path, outcome) in batch.iter().zip(replay_all(args, folder, batch)) {
+            bar.inc(1);
+            output::print(&outcome.text)?;
+            if let Some(error) = outcome.error {
+                failed = failed.saturating_add(1);
+                bar.suspend(|| output::warn(format!("{}: {error}", path.display())));
+            }
+        }
+    }
+    bar.finish_and_clear();
+    if failed > 0 {
+        output::note(format!("{failed} of {} files are no sound logs", paths.len()));
+        return Ok(ExitCode::from(EXIT_ERROR));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The line of one log.
+pub(super) fn line(name: &str, log: &BootLog<'_>, banks: &[HashAlgorithm]) -> anyhow::Result<String> {
+    let (replay, kind) = timeline::replay(std::slice::from_ref(log))?;
+    let line = Line {
+        log: name,
+        format: log.format.to_string(),
+        registers: if kind == RegisterKind::Mr { "mr" } else { "pcr" },
+        events: log.len(),
+        values: registers(&replay.values(), banks),
+        error: log.error.as_ref().map(ToString::to_string),
+    };
+    Ok(serde_json::to_string(&line)? + "\n")
+}
+
+/// Regular files of a folder and the folders in it. Links are not followed: a folder of captures has none, and a
+/// hostile one must not lead elsewhere.
+fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file() {
+                paths.push(entry.path());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Replays a batch on all cores; the outcomes are in the order of the paths.
+fn replay_all(args: &ReplayArgs, folder: &Path, batch: &[PathBuf]) -> Vec<Outcome> {
+    let next = AtomicUsize::new(0);
+    let outcomes = Mutex::new(Vec::with_capacity(batch.len()));
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(batch.len());
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some((index, path)) = take(&next, batch) {
+                    let outcome = replay_one(args, folder, path);
+                    if let Ok(mut outcomes) = outcomes.lock() {
+                        outcomes.push((index, outcome));
+                    }
+                }
+            });
+        }
+    });
+    let mut outcomes = outcomes.into_inner().unwrap_or_default();
+    outcomes.sort_by_key(|(index, _)| *index);
+    outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+fn take<'b>(next: &AtomicUsize, batch: &'b [PathBuf]) -> Option<(usize, &'b PathBuf)> {
+    let index = next.fetch_add(1, Ordering::Relaxed);
+    batch.get(index).map(|path| (index, path))
+}
+
+fn replay_one(args: &ReplayArgs, folder: &Path, path: &Path) -> Outcome {
+    let name = path.strip_prefix(folder).unwrap_or(path).display().to_string();
+    match replay_text(args, &name, path) {
+        Ok((text, error)) => Outcome { text, error },
+        Err(error) => Outcome { text: String::new(), error: Some(format!("{error:#}")) },
+    }
+}
+
+fn replay_text(args: &ReplayArgs, name: &str, path: &Path) -> anyhow::Result<(String, Option<String>)> {
+    let bytes = read_log(path)?;
+    let log = with_registers(BootLog::read(&bytes), args.input.registers);
+    let error = log.error.as_ref().map(ToString::to_string);
+    if log.is_empty() || (args.input.strict && error.is_some()) {
+        return Ok((String::new(), error.or_else(|| Some("no records".to_owned()))));
+    }
+    if args.json_lines {
+        return Ok((line(name, &log, &args.bank)?, error));
+    }
+    let (replay, _) = timeline::replay(std::slice::from_ref(&log))?;
+    let mut text = format!("{}: {}, {} events\n", printable(name), log.format, log.len());
+    for (bank, registers) in registers(&replay.values(), &args.bank) {
+        for (register, value) in registers {
+            text.push_str(&format!("  {bank} {register:>2} {value}\n"));
+        }
+    }
+    Ok((text, error))
+}
+
+fn bar(logs: usize) -> ProgressBar {
+    // A bar for what is over in a moment would only flicker.
+    if logs < 256 || !output::is_watched() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(logs as u64), ProgressDrawTarget::stderr_with_hz(10));
+    match ProgressStyle::with_template("replaying {wide_bar} {pos}/{len} {per_sec}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

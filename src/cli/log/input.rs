@@ -1,0 +1,150 @@
+//! Reading the logs that the command line names, and saying what is wrong with them.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+
+use crate::cli::input::display_name;
+use crate::cli::output::{self, EXIT_ERROR, hinted};
+use crate::tcg::eventlog::RegisterKind;
+use crate::tcg::timeline::BootLog;
+
+/// Bytes of a log. Firmware's areas have up to a mebibyte; IMA logs of busy servers have tens.
+pub(super) const MAX_LOG: u64 = 64 << 20;
+
+/// What all commands of this group take.
+#[derive(Debug, Args)]
+pub(super) struct InputArgs {
+    /// Logs of one boot; `-` for standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+
+    /// Print nothing when a log is not sound to its end
+    #[arg(long)]
+    pub(super) strict: bool,
+
+    /// What the indices of a firmware log mean, where its header does not tell: `pcr` of a TPM, `mr` of a
+    /// confidential guest
+    #[arg(long, value_name = "KIND")]
+    pub(super) registers: Option<Registers>,
+}
+
+/// [`RegisterKind`] on the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Registers {
+    Pcr,
+    Mr,
+}
+
+/// The bytes of the logs, with the names to call them.
+pub(super) struct Files(Vec<(String, Vec<u8>)>);
+
+/// The logs, and what must be said about them.
+pub(super) struct Logs<'f> {
+    pub(super) names: Vec<&'f str>,
+    pub(super) logs: Vec<BootLog<'f>>,
+}
+
+impl InputArgs {
+    pub(super) fn read(&self) -> anyhow::Result<Files> {
+        let files = self.files.iter().map(|path| Ok((display_name(path), read_log(path)?)));
+        files.collect::<anyhow::Result<Vec<_>>>().map(Files)
+    }
+
+    /// Reads the logs and reports where they end early. An error when there is nothing to work with.
+    pub(super) fn parse<'f>(&self, files: &'f Files) -> anyhow::Result<Logs<'f>> {
+        let mut names = Vec::new();
+        let mut logs = Vec::new();
+        for (name, bytes) in &files.0 {
+            let log = with_registers(BootLog::read(bytes), self.registers);
+            if log.is_empty() || (self.strict && !is_sound(&log)) {
+                return Err(unusable(name, &log));
+            }
+            names.push(name.as_str());
+            logs.push(log);
+        }
+        Ok(Logs { names, logs })
+    }
+}
+
+/// Reads a log by `--registers`.
+pub(super) fn with_registers(log: BootLog<'_>, registers: Option<Registers>) -> BootLog<'_> {
+    match registers {
+        Some(Registers::Pcr) => log.with_register_kind(RegisterKind::Pcr),
+        Some(Registers::Mr) => log.with_register_kind(RegisterKind::Mr),
+        None => log,
+    }
+}
+
+impl Logs<'_> {
+    /// Says on standard error where logs end early, and gives the exit code that follows from it.
+    pub(super) fn report(&self, code: ExitCode) -> ExitCode {
+        let mut broken = false;
+        for (name, log) in self.names.iter().zip(&self.logs) {
+            if let Some(error) = &log.error {
+                broken = true;
+                let records = log.len();
+                let text = format!("{name}: {error}; the {records} records before it are sound");
+                output::report(&hinted(
+                    text,
+                    "take the log again, or use --strict to accept sound logs only",
+                ));
+            }
+            if let Some((offset, length)) = log.junk() {
+                output::warn(format!(
+                    "{name}: {length} bytes at {offset:#x}, behind the padding, are no records"
+                ));
+            }
+        }
+        if broken { ExitCode::from(EXIT_ERROR) } else { code }
+    }
+}
+
+fn is_sound(log: &BootLog<'_>) -> bool {
+    log.error.is_none() && log.junk().is_none()
+}
+
+fn unusable(name: &str, log: &BootLog<'_>) -> anyhow::Error {
+    match (&log.error, log.junk()) {
+        (Some(error), _) if log.is_empty() => hinted(
+            format!("{name}: {error}"),
+            "expected an event log: TCG (SHA-1, crypto-agile, CCEL), CEL (JSON, CBOR, TLV), IMA, or systemd's tpm2-measure.log",
+        ),
+        (Some(error), _) => {
+            hinted(format!("{name}: {error}"), "without --strict the records before it are read")
+        }
+        (None, Some((offset, length))) => hinted(
+            format!("{name}: {length} bytes at {offset:#x} behind the padding"),
+            "without --strict they are ignored",
+        ),
+        (None, None) => anyhow::anyhow!("{name}: no records"),
+    }
+}
+
+/// Reads a file to its end: the kernel's pseudo-files claim to have no length.
+pub(super) fn read_log(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let read = || -> anyhow::Result<Vec<u8>> {
+        if path.as_os_str() == "-" {
+            return read_bounded(&mut io::stdin().lock());
+        }
+        let mut file = File::open(path)?;
+        if file.metadata()?.is_dir() {
+            return Err(hinted("is a directory", "name its files; `log replay` reads a directory of logs"));
+        }
+        read_bounded(&mut file)
+    };
+    read().with_context(|| path.display().to_string())
+}
+
+fn read_bounded(reader: &mut impl Read) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    reader.take(MAX_LOG.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_LOG {
+        return Err(hinted(format!("more than {MAX_LOG} bytes"), "an event log is smaller: is this one?"));
+    }
+    Ok(bytes)
+}

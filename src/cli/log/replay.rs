@@ -1,0 +1,163 @@
+//! `premeasure log replay`: what the registers hold if the log is true.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::against::{compare, print_comparison};
+use super::folder;
+use super::input::{InputArgs, Logs};
+use crate::cli::output::{self, EXIT_DIFFERS, FAINT, STRONG, print, print_json, styled};
+use crate::cli::table::{Align, Cell, Table};
+use crate::tcg::eventlog::{MeasurementRegister, RegisterKind, Replay};
+use crate::tcg::timeline::LogFormat;
+use crate::tcg::{HashAlgorithm, PcrIndex, PcrValues, timeline};
+
+/// Compute the registers that logs lead to.
+///
+/// Several FILEs are logs of one boot: firmware's, IMA's, systemd's. A folder is many machines: each file in it is a
+/// log of its own.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  premeasure log replay /sys/kernel/security/tpm0/binary_bios_measurements --against /sys/class/tpm/tpm0
+  premeasure log replay eventlog.bin tpm2-measure.log --json
+  premeasure log replay logs/ --json-lines > registers.jsonl")]
+pub(super) struct ReplayArgs {
+    #[command(flatten)]
+    pub(super) input: InputArgs,
+
+    /// As JSON: {\"sha256\": {\"0\": \"hex\"}}; registers of a confidential guest by their index in the log
+    #[arg(long)]
+    json: bool,
+
+    /// One JSON object for each log of a folder, on a line of its own
+    #[arg(long, conflicts_with_all = ["json", "against"])]
+    pub(super) json_lines: bool,
+
+    /// Compare with values from the machine: JSON, output of tpm2_pcrread, or a folder like /sys/class/tpm/tpm0
+    #[arg(long, value_name = "PATH")]
+    against: Option<PathBuf>,
+
+    /// Only these banks
+    #[arg(long, value_name = "BANK", value_delimiter = ',')]
+    pub(super) bank: Vec<HashAlgorithm>,
+}
+
+pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
+    if let [folder] = args.input.files.as_slice() {
+        if folder.is_dir() {
+            return folder::run(args, folder);
+        }
+    }
+    let files = args.input.read()?;
+    let logs = args.input.parse(&files)?;
+    if args.json_lines {
+        for (name, log) in logs.names.iter().zip(&logs.logs) {
+            output::print(&folder::line(name, log, &args.bank)?)?;
+        }
+        return Ok(logs.report(ExitCode::SUCCESS));
+    }
+    let (replay, kind) = timeline::replay(&logs.logs)?;
+    say(&logs, &replay);
+    let code = match &args.against {
+        Some(path) => {
+            let given = crate::source::read_registers(path)
+                .map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
+            let comparison = compare(&logs.logs, &replay, kind, &given, &args.bank);
+            print_comparison(&comparison, args.json)?;
+            if comparison.differs() { ExitCode::from(EXIT_DIFFERS) } else { ExitCode::SUCCESS }
+        }
+        None if args.json => {
+            print_json(&json(&logs, &replay, &args.bank))?;
+            ExitCode::SUCCESS
+        }
+        None => {
+            print(&table(&replay, kind, &args.bank))?;
+            ExitCode::SUCCESS
+        }
+    };
+    Ok(logs.report(code))
+}
+
+/// Banks with their registers, by index: the shape of `--format pcrs`.
+pub(super) type Registers = BTreeMap<&'static str, BTreeMap<u8, String>>;
+
+fn json(logs: &Logs<'_>, replay: &Replay, banks: &[HashAlgorithm]) -> Registers {
+    let mut registers = registers(&replay.values(), banks);
+    // A bank that the log declares is there, even if nothing was extended.
+    for bank in logs.logs.iter().flat_map(timeline::BootLog::banks).filter(|bank| wanted(*bank, banks)) {
+        registers.entry(bank.name()).or_default();
+    }
+    registers
+}
+
+pub(super) fn registers(values: &PcrValues, banks: &[HashAlgorithm]) -> Registers {
+    let wanted = values.banks().filter(|(bank, _)| wanted(*bank, banks));
+    wanted
+        .map(|(bank, values)| {
+            (bank.name(), values.iter().map(|(pcr, value)| (pcr.get(), value.to_string())).collect())
+        })
+        .collect()
+}
+
+pub(super) fn wanted(bank: HashAlgorithm, banks: &[HashAlgorithm]) -> bool {
+    banks.is_empty() || banks.contains(&bank)
+}
+
+/// The name of a register.
+pub(super) fn register_name(kind: RegisterKind, register: PcrIndex) -> &'static str {
+    match kind {
+        RegisterKind::Pcr => register.name(),
+        RegisterKind::Mr => {
+            MeasurementRegister::try_from(u32::from(register.get())).map_or("", MeasurementRegister::name)
+        }
+    }
+}
+
+fn table(replay: &Replay, kind: RegisterKind, banks: &[HashAlgorithm]) -> String {
+    let mut text = String::new();
+    for (bank, values) in replay.values().banks().filter(|(bank, _)| wanted(*bank, banks)) {
+        text.push_str(&styled(STRONG, bank));
+        text.push('\n');
+        let mut table = Table::new([("", Align::Right), ("", Align::Left), ("", Align::Left)]);
+        for (pcr, value) in values {
+            let name = Cell::styled(register_name(kind, *pcr), FAINT);
+            table.row([Cell::from(pcr.to_string()), name, Cell::from(value.to_string())]);
+        }
+        text.push_str(&table.render(2));
+    }
+    text
+}
+
+/// What a reader of the values has to know.
+fn say(logs: &Logs<'_>, replay: &Replay) {
+    for left_out in &replay.left_out {
+        output::warn(format!(
+            "event {} names register {}, which can't be extended: left out",
+            left_out.number, left_out.register
+        ));
+    }
+    for algorithm in &replay.not_computed {
+        output::warn(format!("the log has digests of {algorithm}, which this program can't compute"));
+    }
+    for bank in logs.logs.iter().filter_map(|log| log.as_firmware()).flat_map(|log| log.banks()) {
+        let missing = replay.missing(bank);
+        if missing > 0 {
+            output::warn(format!(
+                "{missing} events have no {bank} digest: that bank's registers are not complete"
+            ));
+        }
+    }
+    let ima = logs.logs.iter().any(|log| matches!(log.format, LogFormat::ImaBinary | LogFormat::ImaAscii));
+    if ima {
+        output::note(
+            "PCR 10: other banks than sha1 are as Linux 5.8 and later extend them, with that hash built in",
+        );
+    }
+    if let Some(start) = replay.pcr0_start() {
+        output::note(format!("PCR 0 starts with {} in its last byte: {start}", start.last_byte()));
+    }
+}

@@ -1,0 +1,220 @@
+//! `premeasure log show`: every event, one line or everything.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::input::InputArgs;
+use super::{show_json, show_text};
+use crate::tcg::event_data::{Context, Coverage, Decoded, Field, Rule, coverage, decode};
+use crate::tcg::eventlog::Register;
+use crate::tcg::timeline::{BootLog, TimelineRecord, merge};
+use crate::tcg::{EventType, HashAlgorithm, cel::Content, ima};
+
+/// Show the events of logs.
+///
+/// Each event, and with --verbose each field, is marked: `verified` when its bytes hash to the digest of the event,
+/// `claimed` when nothing but the writer's word stands for it. A digest itself is only as good as a replay against
+/// the machine's registers: see `log replay --against`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  premeasure log show /sys/kernel/security/tpm0/binary_bios_measurements
+  premeasure log show eventlog.bin --pcr 4,7 --verbose
+  premeasure log show eventlog.bin tpm2-measure.log --type EV_IPL,systemd --json")]
+pub(super) struct ShowArgs {
+    #[command(flatten)]
+    input: InputArgs,
+
+    /// Only events of these PCRs (or measurement registers, by index)
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    pcr: Vec<u32>,
+
+    /// Only events of these types: names as EV_SEPARATOR, numbers, or the content types `systemd` and `ima_template`
+    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
+    types: Vec<String>,
+
+    /// Everything in each event
+    #[arg(long, short)]
+    verbose: bool,
+
+    /// As JSON (schemas/log-show.schema.json)
+    #[arg(long, conflicts_with = "verbose")]
+    json: bool,
+
+    /// Whose digests are shown and tested [default: sha256, or the first bank that the log has]
+    #[arg(long, value_name = "BANK")]
+    bank: Option<HashAlgorithm>,
+}
+
+pub(super) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
+    let files = args.input.read()?;
+    let logs = args.input.parse(&files)?;
+    let shown = merge(&logs.logs).into_iter().filter(|record| args.wants(record));
+    let bank = args.bank.or_else(|| usual_bank(&logs.logs));
+    let events = shown.map(|record| Shown::new(record, bank));
+    if args.json {
+        show_json::print(&logs, events)?;
+    } else if args.verbose {
+        show_text::print_verbose(&logs, events)?;
+    } else {
+        show_text::print_table(&logs, events)?;
+    }
+    Ok(logs.report(ExitCode::SUCCESS))
+}
+
+impl ShowArgs {
+    fn wants(&self, record: &TimelineRecord<'_>) -> bool {
+        let register = self.pcr.is_empty()
+            || (!matches!(record.record.register, Register::Nv(_))
+                && self.pcr.contains(&record.record.register.index()));
+        let matches = |wanted: &String| match record.record.event_type() {
+            Some(event_type) => is_type(event_type, wanted),
+            None => record.record.content_type() == wanted,
+        };
+        register && (self.types.is_empty() || self.types.iter().any(matches))
+    }
+}
+
+fn is_type(event_type: EventType, wanted: &str) -> bool {
+    let number = match wanted.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => wanted.parse().ok(),
+    };
+    let is_named = |name: &str| {
+        name.eq_ignore_ascii_case(wanted)
+            || name.strip_prefix("EV_").is_some_and(|short| short.eq_ignore_ascii_case(wanted))
+    };
+    number == Some(event_type.0) || event_type.name().is_some_and(is_named)
+}
+
+/// The bank that most is decided by: SHA-256 where the log has it.
+pub(super) fn usual_bank(logs: &[BootLog<'_>]) -> Option<HashAlgorithm> {
+    let banks: Vec<HashAlgorithm> = logs.iter().flat_map(BootLog::banks).collect();
+    let preferred =
+        [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512, HashAlgorithm::Sm3_256];
+    preferred.into_iter().find(|bank| banks.contains(bank)).or_else(|| banks.first().copied())
+}
+
+/// An event, decoded.
+pub(super) struct Shown<'l> {
+    pub(super) record: TimelineRecord<'l>,
+    pub(super) bank: Option<HashAlgorithm>,
+    pub(super) summary: String,
+    pub(super) problem: Option<String>,
+    pub(super) fields: Vec<Field>,
+    pub(super) coverage: Coverage,
+}
+
+/// How much of an event its digest proves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    Verified,
+    Partly,
+    Claimed,
+}
+
+impl Trust {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::Partly => "partly",
+            Self::Claimed => "claimed",
+        }
+    }
+}
+
+impl<'l> Shown<'l> {
+    fn new(record: TimelineRecord<'l>, bank: Option<HashAlgorithm>) -> Self {
+        let digest = bank.and_then(|bank| record.record.digests.get(bank));
+        let digest = digest.or_else(|| {
+            let first = record.record.digests.banks().next()?;
+            record.record.digests.get(first)
+        });
+        let nothing = Coverage { rule: Rule::Nothing, range: 0..0 };
+        let (decoded, coverage) = match &record.record.content {
+            Content::PcClient { event_type, data } => {
+                let context = Context { data_offset: record.record.offset, uintn: record.uintn };
+                let found = digest.map(|digest| coverage(*event_type, data, digest, record.uintn));
+                (describe(decode(*event_type, data, context)), found.unwrap_or(nothing))
+            }
+            other => other_content(other, digest),
+        };
+        let (summary, problem, fields) = decoded;
+        Self { record, bank, summary, problem, fields, coverage }
+    }
+
+    /// How much of the event is proven.
+    pub(super) fn trust(&self) -> Trust {
+        match self.coverage.rule {
+            Rule::Nothing => Trust::Claimed,
+            Rule::WholeData | Rule::AsciiForm | Rule::WithTerminator => Trust::Verified,
+            _ => Trust::Partly,
+        }
+    }
+
+    /// How much of a field is proven.
+    pub(super) fn trust_of(&self, field: &Field) -> Trust {
+        if self.coverage.covers(&field.range) { Trust::Verified } else { Trust::Claimed }
+    }
+
+    /// The type, as a word.
+    pub(super) fn type_name(&self) -> String {
+        match self.record.record.event_type() {
+            Some(event_type) => event_type.to_string(),
+            None => self.record.record.content_type().to_owned(),
+        }
+    }
+}
+
+type Described = (String, Option<String>, Vec<Field>);
+
+fn describe(decoded: Decoded<'_>) -> Described {
+    let problem = decoded.problem.map(|problem| problem.to_string());
+    let summary = match &problem {
+        Some(problem) => format!("undecodable: {problem}"),
+        None => decoded.data.summary(),
+    };
+    (summary, problem, decoded.data.fields())
+}
+
+fn other_content(content: &Content<'_>, digest: Option<crate::tcg::Digest>) -> (Described, Coverage) {
+    use crate::tcg::Digest;
+    use crate::tcg::event_data::Value;
+    let nothing = Coverage { rule: Rule::Nothing, range: 0..0 };
+    let hashed = |bytes: &[u8]| {
+        let proven = digest.is_some_and(|digest| Digest::of(digest.algorithm(), bytes) == digest);
+        if proven { Coverage { rule: Rule::WholeData, range: 0..1 } } else { nothing.clone() }
+    };
+    // One place for what was measured, another for what stands beside it.
+    let measured = |name: &'static str, text: &str| Field::new(name, Value::text(text), 0..1);
+    let beside = |name: &'static str, text: String| Field::new(name, Value::Text(text), 1..2);
+    match content {
+        Content::Systemd(systemd) => {
+            let mut fields = vec![measured("string", &systemd.string)];
+            let kind = systemd.event_type.clone().unwrap_or_default();
+            fields.push(beside("eventType", kind.clone()));
+            fields.extend(systemd.nv_index_name.clone().map(|name| beside("nvIndexName", name)));
+            fields.extend(systemd.boot_id.clone().map(|id| beside("bootId", id)));
+            fields.extend(systemd.timestamp.map(|time| beside("timestamp", time.to_string())));
+            let summary = match &systemd.nv_index_name {
+                Some(name) => format!("{kind} ({name}): {}", systemd.string),
+                None => format!("{kind}: {}", systemd.string),
+            };
+            ((summary, None, fields), hashed(systemd.string.as_bytes()))
+        }
+        Content::ImaTemplate { name, data } => {
+            let (file, hash) =
+                ima::describe(name, data).unwrap_or_else(|| (String::new(), hex::encode(data)));
+            let fields =
+                vec![measured("n-ng", &file), measured("d-ng", &hash), beside("template", name.to_string())];
+            ((format!("{file} {hash}"), None, fields), hashed(data))
+        }
+        Content::Management(management) => ((format!("{management:?}"), None, Vec::new()), nothing),
+        Content::Other(_, bytes) => {
+            let text = crate::uefi::text::guess(bytes).unwrap_or_else(|| hex::encode(bytes));
+            ((text, None, Vec::new()), nothing)
+        }
+        Content::PcClient { .. } => ((String::new(), None, Vec::new()), nothing),
+    }
+}

@@ -1,0 +1,192 @@
+//! What the positional argument is: a UKI, or something that a machine boots from.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use super::input::open;
+use super::output::hinted;
+use crate::boot::{BootChain, ExitBootServices};
+use crate::source::Blob;
+use crate::walk::{Medium, MediumError, Walk, WalkError, Wishes, walk};
+
+/// What decides about the walk of a disk, boot partition or folder.
+#[derive(Debug, Args)]
+pub(super) struct WalkArgs {
+    /// File that the firmware starts [default: the removable media path, EFI/BOOT/BOOTX64.EFI and its like]
+    #[arg(long, value_name = "PATH", help_heading = "Disk")]
+    boot_option: Option<String>,
+    /// Number of the EFI System Partition, where there are several
+    #[arg(long, value_name = "N", help_heading = "Disk")]
+    partition: Option<u32>,
+    /// Entry of systemd-boot: its id, or a pattern [default: the one that systemd-boot chooses]
+    #[arg(long, value_name = "ID", help_heading = "Disk")]
+    entry: Option<String>,
+}
+
+/// What decides about the boot of a disk, boot partition or folder.
+#[derive(Debug, Args)]
+pub(super) struct MediumArgs {
+    #[command(flatten)]
+    pub(super) walk: WalkArgs,
+    /// Predict every entry of the boot menu, as alternatives of one document
+    #[arg(long, conflicts_with_all = ["entry", "profile", "cmdline"], help_heading = "Disk")]
+    all_entries: bool,
+    /// Outcome of the kernel's first call of ExitBootServices; not given, both are computed
+    #[arg(long, value_enum, help_heading = "Machine")]
+    exit_boot_services: Option<ExitOutcome>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ExitOutcome {
+    /// It succeeds
+    Success,
+    /// It fails and is repeated, as always with OVMF 2026.08
+    FailureThenSuccess,
+}
+
+impl MediumArgs {
+    /// The decided outcome of `ExitBootServices`.
+    pub(super) fn exit_boot_services(&self) -> Option<ExitBootServices> {
+        self.exit_boot_services.map(|outcome| match outcome {
+            ExitOutcome::Success => ExitBootServices::Success,
+            ExitOutcome::FailureThenSuccess => ExitBootServices::FailureThenSuccess,
+        })
+    }
+
+    /// The first option that only means something with a medium.
+    pub(super) fn first_given(&self) -> Option<&'static str> {
+        let given = [
+            (self.walk.boot_option.is_some(), "--boot-option"),
+            (self.walk.partition.is_some(), "--partition"),
+            (self.walk.entry.is_some(), "--entry"),
+            (self.all_entries, "--all-entries"),
+        ];
+        given.into_iter().find_map(|(given, name)| given.then_some(name))
+    }
+}
+
+/// What was named.
+pub(super) enum Subject {
+    /// A PE file.
+    Program(Blob),
+    /// Something to boot from.
+    Medium(Box<Medium>),
+}
+
+/// Finds out what `path` is, by its content.
+pub(super) fn identify(path: &Path, args: &WalkArgs) -> anyhow::Result<Subject> {
+    let shown = path.display();
+    if path.is_dir() {
+        let medium = Medium::of_folder(path).map_err(|error| explain(error, path))?;
+        return Ok(Subject::Medium(Box::new(medium)));
+    }
+    let file = open(path)?;
+    let start = file.read_prefix(8)?;
+    if start.starts_with(b"MZ") {
+        return Ok(Subject::Program(file));
+    }
+    if file.is_empty() {
+        return Err(hinted(format!("{shown}: is empty"), "name a UKI, a disk image, or a folder"));
+    }
+    let medium = Medium::of_image(&file, args.partition).map_err(|error| explain(error, path))?;
+    Ok(Subject::Medium(Box::new(medium)))
+}
+
+fn explain(error: MediumError, path: &Path) -> anyhow::Error {
+    let text = format!("{}: {error}", path.display());
+    match error {
+        MediumError::Unrecognised { .. } => hinted(
+            text,
+            "a UKI, a raw disk image or a folder is needed; qemu-img convert -O raw makes a raw image of others",
+        ),
+        MediumError::Table(_) | MediumError::Partition(_) => hinted(
+            text,
+            "the image is damaged or cut off; get it again, or name another partition with --partition",
+        ),
+        MediumError::SeveralEsps(_) => hinted(text, "--partition N decides which one the firmware takes"),
+        MediumError::NoEsp(_) => hinted(text, "--partition N names the partition to boot from"),
+        MediumError::NoBootFolder(_) => hinted(text, "name the folder that becomes the EFI System Partition"),
+        other => anyhow::Error::new(other).context(path.display().to_string()),
+    }
+}
+
+/// One boot to predict.
+pub(super) struct Booted {
+    /// The boot loader's entry.
+    pub(super) entry: Option<String>,
+    pub(super) profile: u32,
+    pub(super) chain: BootChain,
+}
+
+/// The boots to predict, and how they were found.
+pub(super) struct Walked {
+    pub(super) steps: Vec<String>,
+    pub(super) warnings: Vec<String>,
+    pub(super) boots: Vec<Booted>,
+}
+
+/// Walks the boot, for those who want all of it.
+pub(super) fn walk_of(medium: &Medium, path: &Path, args: &WalkArgs) -> anyhow::Result<Walk> {
+    let wishes = Wishes { boot_option: args.boot_option.clone(), entry: args.entry.clone() };
+    walk(medium, &wishes).map_err(|error| explain_walk(error, path))
+}
+
+/// Walks the boot and takes the entry that is booted, or all of them.
+pub(super) fn walked(medium: &Medium, path: &Path, args: &MediumArgs) -> anyhow::Result<Walked> {
+    let Walk { steps, mut warnings, boots, chosen } = walk_of(medium, path, &args.walk)?;
+    let has_menu =
+        boots.first().is_some_and(|boot| boot.chain.as_ref().is_ok_and(|chain| chain.loader.is_some()));
+    let mut taken = Vec::new();
+    for (index, boot) in boots.into_iter().enumerate() {
+        if !args.all_entries && Some(index) != chosen {
+            continue;
+        }
+        match boot.chain {
+            Ok(chain) => {
+                let entry = (has_menu || args.all_entries).then_some(boot.id);
+                taken.push(Booted { entry, profile: boot.profile, chain: *chain });
+            }
+            Err(problem) if args.all_entries => {
+                warnings.push(format!("entry {} can't boot and is left out: {problem}", boot.id));
+            }
+            Err(problem) => {
+                return Err(hinted(
+                    format!("{}: entry {} can't boot: {problem}", path.display(), boot.id),
+                    "--entry ID takes another entry, --all-entries every one that can boot",
+                ));
+            }
+        }
+    }
+    if taken.is_empty() {
+        anyhow::bail!("{}: no entry can boot", path.display());
+    }
+    Ok(Walked { steps, warnings, boots: taken })
+}
+
+fn explain_walk(error: WalkError, path: &Path) -> anyhow::Error {
+    let text = format!("{}: {error}", path.display());
+    match error {
+        WalkError::NoLoader { candidates, .. } if !candidates.is_empty() => hinted(
+            text,
+            format!(
+                "--boot-option PATH names the file that the firmware starts; there are {}",
+                candidates.join(", ")
+            ),
+        ),
+        WalkError::NoLoader { .. } => hinted(text, "install a boot loader, or a UKI as EFI/BOOT/BOOTX64.EFI"),
+        WalkError::NoSuchEntry { .. } => hinted(text, "take one of these ids, or a pattern as in 'linux-*'"),
+        other => anyhow::Error::new(other).context(path.display().to_string()),
+    }
+}
+
+/// Options that say what lies beside a UKI make no sense where that is known.
+pub(super) fn refuse_companions(path: &Path, given: &[(&'static str, &Vec<PathBuf>)]) -> anyhow::Result<()> {
+    match given.iter().find(|(_, files)| !files.is_empty()) {
+        None => Ok(()),
+        Some((name, _)) => Err(hinted(
+            format!("{name}: {} has its own boot loader, addons, credentials and extensions", path.display()),
+            "copy the image's boot partition into a folder, add the file there, and name the folder",
+        )),
+    }
+}

@@ -1,0 +1,201 @@
+//! Secure Boot on the command line: where the machine's variables come from.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+
+use super::input::{open, read_small};
+use super::output::hinted;
+use crate::boot::{FirmwareImage, Input, RecordedPlatform, SecureBootPolicy, VariableSource};
+use crate::secure_boot::{
+    Content, Key, KeyFileError, MAX_VARIABLE, SecureBootVariables, efivarfs_variable, read_key_file,
+    read_virt_firmware,
+};
+use crate::tcg::eventlog::EventLog;
+use crate::uefi::guid::Guid;
+use crate::uefi::{firmware_volume, variable_store};
+
+/// Most files of an efivarfs folder: every boot option is one.
+const MAX_FILES: usize = 4096;
+
+/// The machine's firmware and its variables.
+#[derive(Debug, Args)]
+pub(super) struct SecureBootArgs {
+    /// All Secure Boot variables at once: an efivarfs folder, EDK2 variable store (OVMF_VARS.fd), virt-firmware JSON,
+    /// recorded event log, or a folder of .auth files (loader/keys/NAME of a boot partition)
+    #[arg(long, value_name = "PATH", help_heading = "Secure Boot")]
+    variables: Option<PathBuf>,
+    /// Platform key: .esl, .auth, or certificate with --key-owner; none where there is none
+    #[arg(long, value_name = "FILE", num_args = 1.., help_heading = "Secure Boot")]
+    pk: Vec<PathBuf>,
+    /// Key exchange keys, as --pk
+    #[arg(long, value_name = "FILE", num_args = 1.., help_heading = "Secure Boot")]
+    kek: Vec<PathBuf>,
+    /// Keys and image digests that may start, as --pk
+    #[arg(long, value_name = "FILE", num_args = 1.., help_heading = "Secure Boot")]
+    db: Vec<PathBuf>,
+    /// Keys and image digests that may not start, as --pk
+    #[arg(long, value_name = "FILE", num_args = 1.., help_heading = "Secure Boot")]
+    dbx: Vec<PathBuf>,
+    /// Time stamping keys, as --pk
+    #[arg(long, value_name = "FILE", num_args = 1.., help_heading = "Secure Boot")]
+    dbt: Vec<PathBuf>,
+    /// Owner of certificates that are given alone: it is measured with them
+    #[arg(long, value_name = "GUID", value_parser = parse_guid, help_heading = "Secure Boot")]
+    key_owner: Option<Guid>,
+    /// The firmware's image (OVMF_CODE.fd)
+    #[arg(long, value_name = "FILE", help_heading = "Machine")]
+    firmware: Option<PathBuf>,
+    /// Event log of another boot on the same machine or machine type, or a profile made of such with premeasure baseline
+    /// make; repeatable: what differs between them is followed as alternatives
+    #[arg(long, value_name = "LOG", help_heading = "Machine")]
+    baseline: Vec<PathBuf>,
+}
+
+impl SecureBootArgs {
+    /// What is known of the machine's variables.
+    pub(super) fn policy(&self) -> anyhow::Result<Option<SecureBootPolicy>> {
+        let mut variables = match &self.variables {
+            Some(path) => {
+                let variables = read_variables(path)?;
+                let wrong = |(key, error): (Key, crate::bytes::ParseError)| {
+                    anyhow::Error::new(error).context(format!("{}: variable {}", path.display(), key.name()))
+                };
+                variables.check().map_err(wrong)?;
+                variables
+            }
+            None => SecureBootVariables::default(),
+        };
+        for key in Key::ALL {
+            let files = match key {
+                Key::Pk => &self.pk,
+                Key::Kek => &self.kek,
+                Key::Db => &self.db,
+                Key::Dbx => &self.dbx,
+                Key::Dbt => &self.dbt,
+            };
+            if let Some(content) = self.content(key, files)? {
+                *variables.key_mut(key) = content;
+            }
+        }
+        let policy =
+            SecureBootPolicy { variables, source: VariableSource::Declared, ..SecureBootPolicy::default() };
+        Ok((!policy.variables.is_unknown()).then_some(policy))
+    }
+
+    /// The platform as recorded boots show it; the files become inputs.
+    pub(super) fn baselines(&self, inputs: &mut Vec<Input>) -> anyhow::Result<Vec<RecordedPlatform>> {
+        super::baseline::recorded(&self.baseline, inputs)
+    }
+
+    /// The machine's firmware.
+    pub(super) fn firmware(&self) -> anyhow::Result<Option<FirmwareImage>> {
+        let Some(path) = &self.firmware else { return Ok(None) };
+        let bytes = read_small(path, firmware_volume::MAX_SIZE)?;
+        let image = FirmwareImage::parse(&bytes).map_err(|error| {
+            hinted(
+                format!("{}: {error}", path.display()),
+                "a firmware image is needed here, as OVMF_CODE.fd; the variable store is --variables",
+            )
+        })?;
+        Ok(Some(image))
+    }
+
+    /// The content of one variable, its files one after the other.
+    fn content(&self, key: Key, files: &[PathBuf]) -> anyhow::Result<Option<Content>> {
+        match files {
+            [] => return Ok(None),
+            [one] if one.as_os_str() == "none" => return Ok(Some(Content::Absent)),
+            _ => {}
+        }
+        let mut content = Vec::new();
+        for path in files {
+            let bytes = read_small(path, MAX_VARIABLE)?;
+            let lists = read_key_file(&bytes, self.key_owner).map_err(|error| {
+                let text = format!("--{} {}: {error}", key.name().to_lowercase(), path.display());
+                match error {
+                    KeyFileError::NoOwner => {
+                        hinted(text, "--key-owner with the GUID that the key is enrolled with")
+                    }
+                    _ => hinted(
+                        text,
+                        "signature lists (.esl, .auth) or X.509 certificates (DER, PEM) are read here",
+                    ),
+                }
+            })?;
+            content.extend(lists);
+        }
+        Ok(Some(content.into()))
+    }
+}
+
+fn parse_guid(text: &str) -> Result<Guid, String> {
+    text.parse().map_err(|_| format!("'{text}' is no GUID, as 77fa9abd-0359-4d32-bd60-28f4e78f784b"))
+}
+
+/// Variables in whatever form they are kept.
+fn read_variables(path: &Path) -> anyhow::Result<SecureBootVariables> {
+    if path.is_dir() {
+        return read_folder(path);
+    }
+    let bytes = open(path)?.read(variable_store::MAX_SIZE).with_context(|| path.display().to_string())?;
+    let named = || path.display().to_string();
+    if variable_store::is_store(&bytes) {
+        let variables = variable_store::read(&bytes).with_context(named)?;
+        return Ok(SecureBootVariables::from_store(&variables));
+    }
+    if bytes.trim_ascii_start().first() == Some(&b'{') {
+        let variables = read_virt_firmware(&bytes).with_context(named)?;
+        return Ok(SecureBootVariables::from_store(&variables));
+    }
+    match EventLog::parse(&bytes) {
+        Ok(log) => SecureBootVariables::from_log(&log).with_context(named),
+        Err(broken) if !broken.prefix.is_empty() => Err(broken.error).with_context(named),
+        Err(_) => Err(hinted(
+            format!("{}: no variable store, JSON of variables or event log", path.display()),
+            "signature lists of single variables are given with --pk, --kek, --db and --dbx; AWS's uefi-data becomes JSON \
+             with virt-fw-vars --input FILE --output-json FILE",
+        )),
+    }
+}
+
+/// A folder of efivarfs, or of keys to be enrolled.
+fn read_folder(path: &Path) -> anyhow::Result<SecureBootVariables> {
+    let mut variables = Vec::new();
+    let mut enrolled = SecureBootVariables::default();
+    let entries = std::fs::read_dir(path).with_context(|| path.display().to_string())?;
+    for entry in entries.take(MAX_FILES) {
+        let file = entry.with_context(|| path.display().to_string())?.path();
+        let Some(name) = file.file_name().and_then(|name| name.to_str()) else { continue };
+        let signed = Key::ALL.into_iter().find(|key| name == format!("{}.auth", key.name()));
+        if let Some(key) = signed {
+            let lists = read_key_file(&read_small(&file, MAX_VARIABLE)?, None);
+            *enrolled.key_mut(key) = lists.with_context(|| file.display().to_string())?.into();
+        } else if is_wanted(name) {
+            let bytes = read_small(&file, MAX_VARIABLE)?;
+            variables.extend(efivarfs_variable(name, &bytes).with_context(|| file.display().to_string())?);
+        }
+    }
+    if !enrolled.is_unknown() {
+        // systemd-boot enrols what is there, and leaves what is not.
+        return Ok(enrolled);
+    }
+    let found = SecureBootVariables::from_store(&variables);
+    if variables.is_empty() {
+        return Err(hinted(
+            format!("{}: neither variables of efivarfs nor .auth files in it", path.display()),
+            "name /sys/firmware/efi/efivars or a copy of it, or loader/keys/NAME of a boot partition",
+        ));
+    }
+    Ok(found)
+}
+
+/// Only what Secure Boot and shim use: efivarfs has files that can't be read.
+fn is_wanted(name: &str) -> bool {
+    let name = name.split('-').next().unwrap_or_default();
+    Key::ALL.iter().any(|key| key.name() == name)
+        || ["SecureBoot", "SetupMode"].contains(&name)
+        || name.starts_with("Mok")
+        || name.starts_with("Sbat")
+}

@@ -1,0 +1,24 @@
+//! Secure Boot: the variables that PCR 7 is made of, and which of them lets an image start.
+//!
+//! Sources named below, once: *UEFI*: UEFI Specification 2.10, chapter 32; *EDK2*: `SecurityPkg` of the reference
+//! firmware; *OpenSSL*: whose rules for chains EDK2 inherits.
+
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
+
+mod certificate;
+mod database;
+mod from_log;
+mod key;
+mod key_file;
+mod refusal;
+mod variables;
+mod verify;
+mod virt_firmware;
+
+pub use database::{Database, MAX_VARIABLE, certificate_list};
+pub use from_log::LogVariableError;
+pub use key_file::{KeyFileError, read_key_file};
+pub use refusal::Refusal;
+pub use variables::{Content, Key, SecureBootVariables, efivarfs_variable};
+pub use verify::{Databases, Verdict, algorithms_needed, judge};
+pub use virt_firmware::{VirtFirmwareError, read_virt_firmware};

@@ -1,0 +1,47 @@
+//! From the firmware's log to canonical records.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use crate::tcg::eventlog::{Event, EventLog, Register};
+
+use super::record::{Content, Record, RecordDigests};
+
+/// An event of a firmware log as a record. Digests and data are borrowed.
+#[must_use]
+pub fn record_of<'l>(log: &EventLog<'_>, event: &Event<'l>) -> Record<'l> {
+    let mut digests = RecordDigests::default();
+    for (algorithm, digest) in event.digests.iter() {
+        // The log's reader has checked what a record checks: no algorithm twice, no wrong length.
+        let _ = digests.push(algorithm, Cow::Borrowed(digest));
+    }
+    Record {
+        recnum: None,
+        register: log.register(event.register),
+        digests,
+        content: Content::PcClient { event_type: event.event_type, data: Cow::Borrowed(event.data) },
+        offset: event.data_offset,
+    }
+}
+
+/// Counts the records of each register (CEL 1.1, section 4.1: `RECNUM` starts at 0 for each PCR or NV index).
+#[derive(Debug, Clone, Default)]
+pub struct Numbering(BTreeMap<Register, u64>);
+
+impl Numbering {
+    /// The next number of a register.
+    pub fn next(&mut self, register: Register) -> u64 {
+        let next = self.0.entry(register).or_default();
+        let number = *next;
+        *next = next.saturating_add(1);
+        number
+    }
+}
+
+/// Numbers records in the order that they have.
+pub fn number(records: &mut [Record<'_>]) {
+    let mut numbering = Numbering::default();
+    for record in records {
+        record.recnum = Some(numbering.next(record.register));
+    }
+}

@@ -1,0 +1,179 @@
+//! The strict view: what the verifier of an attestation would object to in a log.
+//!
+//! Each check yields findings; firmware whose deviation is known turns a finding into a note under the quirk's
+//! name ([`QUIRKS`]). A log without findings is consistent, not true: only registers prove it.
+
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
+
+mod digests;
+mod order;
+mod quirks;
+mod separators;
+mod singletons;
+mod structure;
+
+pub use quirks::{QUIRKS, Quirk};
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::cel::Record;
+use super::eventlog::{Register, RegisterKind};
+use super::timeline::BootLog;
+use super::{EventType, PcrIndex};
+use crate::tcg::cel::Content;
+use crate::uefi::variable::Uintn;
+
+/// How much a finding weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Worth knowing.
+    Note,
+    /// A verifier should look at it.
+    Warning,
+    /// A verifier should refuse the log.
+    Error,
+}
+
+impl Level {
+    /// `note`, `warning` or `error`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// One objection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How much it weighs.
+    pub level: Level,
+    /// A stable word for it: of the check, or of the quirk that explains it.
+    pub code: &'static str,
+    /// The event it is about, by its number in the log.
+    pub event: Option<u64>,
+    /// The register it is about.
+    pub register: Option<Register>,
+    /// What is wrong, in words.
+    pub text: String,
+}
+
+/// Checks a log. Findings are in the order of the log; those about the log as a whole come first.
+#[must_use]
+pub fn check(log: &BootLog<'_>) -> Vec<Finding> {
+    let facts = Facts::of(log);
+    let mut findings = Vec::new();
+    structure::check(log, &facts, &mut findings);
+    separators::check(&facts, &mut findings);
+    singletons::check(&facts, &mut findings);
+    digests::check(&facts, &mut findings);
+    order::check(&facts, &mut findings);
+    for finding in &mut findings {
+        quirks::explain(finding, &facts);
+    }
+    findings.sort_by_key(|finding| finding.event);
+    bounded(findings)
+}
+
+/// Findings of one kind that are listed; a log of a million faults is not worse than one of a thousand.
+const MAX_OF_A_KIND: usize = 256;
+
+fn bounded(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut counts: BTreeMap<&'static str, usize> = BTreeMap::new();
+    let mut kept = Vec::new();
+    for finding in findings {
+        let count = counts.entry(finding.code).or_default();
+        *count = count.saturating_add(1);
+        if *count <= MAX_OF_A_KIND {
+            kept.push(finding);
+        }
+    }
+    for (code, count) in counts.into_iter().filter(|(_, count)| *count > MAX_OF_A_KIND) {
+        let text = format!("{} more of these are not listed", count.saturating_sub(MAX_OF_A_KIND));
+        kept.push(Finding { level: Level::Note, code, event: None, register: None, text });
+    }
+    kept
+}
+
+/// What the checks look at.
+pub struct Facts<'l> {
+    /// Which registers the log extends.
+    pub kind: RegisterKind,
+    /// Width of `UINTN` in old structures.
+    pub uintn: Uintn,
+    /// The events, by their number.
+    pub events: Vec<Record<'l>>,
+    /// Indices of the registers that have a separator.
+    separated: BTreeSet<u32>,
+}
+
+impl<'l> Facts<'l> {
+    fn of(log: &'l BootLog<'_>) -> Self {
+        let kind = log.register_kind().unwrap_or(RegisterKind::Pcr);
+        let events: Vec<Record<'l>> = log.iter().collect();
+        let separators = events.iter().filter(|record| record.event_type() == Some(EventType::SEPARATOR));
+        let separated = separators.map(|record| record.register.index()).collect();
+        Self { kind, uintn: log.uintn(), events, separated }
+    }
+
+    /// The event of this number, if firmware wrote it.
+    fn firmware_event(&self, number: u64) -> Option<FirmwareEvent<'_>> {
+        let record = self.events.get(usize::try_from(number).ok()?)?;
+        match &record.content {
+            Content::PcClient { event_type, data } => {
+                Some(FirmwareEvent { number, record, event_type: *event_type, data })
+            }
+            _ => None,
+        }
+    }
+
+    /// Events of firmware with their number, type and data.
+    fn firmware(&self) -> impl Iterator<Item = FirmwareEvent<'_>> {
+        (0..self.events.len() as u64).filter_map(|number| self.firmware_event(number))
+    }
+
+    /// Events that extend this register.
+    fn of_register(&self, register: Register) -> impl Iterator<Item = FirmwareEvent<'_>> {
+        self.firmware().filter(move |event| event.record.register == register && event.is_extended())
+    }
+
+    /// Firmware measured its own start here: there are events of PCRs 0 to 7, or of their measurement registers.
+    fn has_firmware_part(&self) -> bool {
+        self.firmware().any(|event| event.is_extended() && is_firmware_register(event.record.register))
+    }
+}
+
+/// An event of firmware.
+#[derive(Clone, Copy)]
+struct FirmwareEvent<'l> {
+    number: u64,
+    record: &'l Record<'l>,
+    event_type: EventType,
+    data: &'l [u8],
+}
+
+impl FirmwareEvent<'_> {
+    fn is_extended(&self) -> bool {
+        self.event_type != EventType::NO_ACTION
+    }
+
+    fn finding(&self, level: Level, code: &'static str, text: impl Into<String>) -> Finding {
+        let register = Some(self.record.register);
+        Finding { level, code, event: Some(self.number), register, text: text.into() }
+    }
+}
+
+fn is_firmware_register(register: Register) -> bool {
+    match register {
+        Register::Pcr(pcr) => pcr.get() < 8,
+        Register::Mr(register) => matches!(register.get(), 1 | 2),
+        Register::Nv(_) | Register::None(_) => false,
+    }
+}
+
+fn pcr(index: u8) -> Register {
+    PcrIndex::try_from(u32::from(index)).map_or(Register::None(index.into()), Register::Pcr)
+}

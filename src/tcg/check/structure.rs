@@ -1,0 +1,86 @@
+//! The log as a whole, and records that are odd in themselves.
+
+use crate::tcg::event_data::{Context, decode, txt_type_name};
+use crate::tcg::eventlog::Register;
+use crate::tcg::timeline::BootLog;
+use crate::tcg::{EventType, HashAlgorithm};
+
+use super::{Facts, Finding, FirmwareEvent, Level};
+
+pub(super) fn check(log: &BootLog<'_>, facts: &Facts<'_>, findings: &mut Vec<Finding>) {
+    let whole = |level, code, text| Finding { level, code, event: None, register: None, text };
+    if let Some(error) = &log.error {
+        findings.push(whole(Level::Error, "truncated", format!("the log ends early: {error}")));
+    }
+    if let Some((offset, length)) = log.junk() {
+        let text = format!("{length} bytes at {offset:#x}, behind the padding, are no records");
+        findings.push(whole(Level::Warning, "junk", text));
+    }
+    let banks = log.banks();
+    if banks == [HashAlgorithm::Sha1] {
+        let text = "SHA-1 digests only: collisions can be made, so a replay proves little".to_owned();
+        findings.push(whole(Level::Warning, "sha1-only", text));
+    }
+    missing_digests(log, facts, &banks, findings);
+    for event in facts.firmware() {
+        record(facts, &event, findings);
+    }
+}
+
+/// One finding for each bank: such events come in dozens.
+fn missing_digests(
+    log: &BootLog<'_>,
+    facts: &Facts<'_>,
+    banks: &[HashAlgorithm],
+    findings: &mut Vec<Finding>,
+) {
+    if log.as_firmware().is_none() {
+        return;
+    }
+    for bank in banks {
+        let mut lacking = facts.firmware().filter(|event| {
+            event.number > 0 && event.is_extended() && event.record.digests.get(*bank).is_none()
+        });
+        let Some(first) = lacking.next() else { continue };
+        let more = lacking.count();
+        let text = match more {
+            0 => format!("no {bank} digest"),
+            more => format!("no {bank} digest, as {more} more events"),
+        };
+        findings.push(first.finding(Level::Warning, "digest-missing", text));
+    }
+}
+
+fn record(facts: &Facts<'_>, event: &FirmwareEvent<'_>, findings: &mut Vec<Finding>) {
+    let context = Context { data_offset: event.record.offset, uintn: facts.uintn };
+    if let Some(problem) = decode(event.event_type, event.data, context).problem {
+        findings.push(event.finding(Level::Warning, "undecodable", problem.to_string()));
+    }
+    if event.event_type.name().is_none() {
+        let text = match txt_type_name(event.event_type) {
+            Some(name) => format!("type {} is {name} of Intel TXT", event.event_type),
+            None => format!("type {} is not in the specification", event.event_type),
+        };
+        let level = if txt_type_name(event.event_type).is_some() { Level::Note } else { Level::Warning };
+        findings.push(event.finding(level, "type-unknown", text));
+    }
+    let extendable =
+        event.record.register.slot().is_some() || matches!(event.record.register, Register::Nv(_));
+    if event.is_extended() && !extendable {
+        let text = format!("register {} can't be extended", event.record.register);
+        findings.push(event.finding(Level::Error, "register-unknown", text));
+    }
+    zero_digests(event, findings);
+}
+
+fn zero_digests(event: &FirmwareEvent<'_>, findings: &mut Vec<Finding>) {
+    let mut digests = event.record.digests.iter().map(|(_, digest)| digest.iter().all(|byte| *byte == 0));
+    let text = match event.event_type {
+        EventType::NO_ACTION if !digests.all(|zero| zero) => "a record that extends nothing has a digest",
+        EventType::NO_ACTION => return,
+        _ if digests.any(|zero| zero) => "a digest of zeros is the hash of nothing",
+        _ => return,
+    };
+    let level = if event.is_extended() { Level::Warning } else { Level::Note };
+    findings.push(event.finding(level, "digest-zero", text));
+}

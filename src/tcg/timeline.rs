@@ -1,0 +1,281 @@
+//! Several logs of one boot, read by what they are and put in one order.
+
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
+
+use std::fmt;
+
+use crate::bytes::{ParseError, ParseErrorKind};
+
+use super::cel::{self, CelError, Content, Record, Records, record_of};
+use super::eventlog::{BrokenLog, EventLog, Header, RegisterKind, Replay, Trailer};
+use super::{HashAlgorithm, ima};
+use crate::uefi::variable::Uintn;
+
+/// What kind of log some bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LogFormat {
+    /// Firmware, SHA-1 records.
+    Sha1,
+    /// Firmware, crypto-agile records.
+    CryptoAgile,
+    /// Firmware of a confidential guest.
+    Ccel,
+    /// Canonical event log, JSON.
+    CelJson,
+    /// Canonical event log, CBOR.
+    CelCbor,
+    /// Canonical event log, TLV.
+    CelTlv,
+    /// Linux IMA, binary.
+    ImaBinary,
+    /// Linux IMA, text.
+    ImaAscii,
+    /// systemd's user space.
+    Systemd,
+}
+
+/// A log of any format.
+#[derive(Debug, Clone)]
+pub struct BootLog<'a> {
+    /// What it is.
+    pub format: LogFormat,
+    body: Body<'a>,
+    /// Why it ended early, if it did. Its records before that place are sound.
+    pub error: Option<CelError>,
+}
+
+#[derive(Debug, Clone)]
+enum Body<'a> {
+    Firmware(EventLog<'a>),
+    Records(Vec<Record<'a>>),
+}
+
+/// A record in the order of a boot.
+#[derive(Debug, Clone)]
+pub struct TimelineRecord<'a> {
+    /// Which of the logs it is from.
+    pub log: usize,
+    /// Its number in that log.
+    pub number: u64,
+    /// Width of `UINTN` in that log.
+    pub uintn: Uintn,
+    /// The record.
+    pub record: Record<'a>,
+}
+
+/// Logs that can't be of one boot.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("one log is of a TPM's PCRs, another of a confidential guest's registers: they can't be merged")]
+pub struct MixedRegisters;
+
+impl<'a> BootLog<'a> {
+    /// Reads a log of whatever format the bytes have. Never fails: a file that is no log at all is a log without
+    /// records and with an error.
+    #[must_use]
+    pub fn read(bytes: &'a [u8]) -> Self {
+        let text = bytes.trim_ascii_start();
+        match text.first() {
+            Some(0x1E) => Self::records(LogFormat::Systemd, cel::read_json_sequence(bytes)),
+            Some(b'[' | b'{') => Self::records(LogFormat::CelJson, cel::read_json(bytes)),
+            _ if ima::looks_like_ascii(bytes) => Self::records(LogFormat::ImaAscii, ima::read_ascii(bytes)),
+            _ if ima::looks_like_binary(bytes) => {
+                Self::records(LogFormat::ImaBinary, ima::read_binary(bytes))
+            }
+            _ if cel::looks_like_cbor(bytes) => Self::records(LogFormat::CelCbor, cel::read_cbor(bytes)),
+            _ if cel::looks_like_tlv(bytes) => Self::records(LogFormat::CelTlv, cel::read_tlv(bytes)),
+            _ => Self::firmware(EventLog::parse(bytes)),
+        }
+    }
+
+    fn records(format: LogFormat, records: Records<'a>) -> Self {
+        let empty = records.records.is_empty() && records.error.is_none();
+        let nothing = ParseError { offset: 0, what: "event log", kind: ParseErrorKind::Invalid("is empty") };
+        let error = records.error.or_else(|| empty.then(|| nothing.into()));
+        Self { format, body: Body::Records(records.records), error }
+    }
+
+    fn firmware(result: Result<EventLog<'a>, Box<BrokenLog<'a>>>) -> Self {
+        let (log, error) = match result {
+            Ok(log) => (log, None),
+            Err(broken) => (broken.prefix, Some(broken.error.into())),
+        };
+        let format = match (log.header(), log.register_kind()) {
+            (_, RegisterKind::Mr) => LogFormat::Ccel,
+            (Header::Sha1, _) => LogFormat::Sha1,
+            (Header::CryptoAgile(_), _) => LogFormat::CryptoAgile,
+        };
+        Self { format, body: Body::Firmware(log), error }
+    }
+
+    /// The firmware's log, if it is one.
+    #[must_use]
+    pub fn as_firmware(&self) -> Option<&EventLog<'a>> {
+        match &self.body {
+            Body::Firmware(log) => Some(log),
+            Body::Records(_) => None,
+        }
+    }
+
+    /// The same log with its registers read as those of `kind`, if it is a firmware log.
+    #[must_use]
+    pub fn with_register_kind(self, kind: RegisterKind) -> Self {
+        match self.body {
+            Body::Firmware(log) => Self { body: Body::Firmware(log.with_register_kind(kind)), ..self },
+            Body::Records(_) => self,
+        }
+    }
+
+    /// How many records it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match &self.body {
+            Body::Firmware(log) => usize::try_from(log.len()).unwrap_or(usize::MAX),
+            Body::Records(records) => records.len(),
+        }
+    }
+
+    /// Not a single sound record.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Which registers it extends; `None` when it extends none.
+    #[must_use]
+    pub fn register_kind(&self) -> Option<RegisterKind> {
+        use super::eventlog::Register;
+        match &self.body {
+            Body::Firmware(log) => Some(log.register_kind()),
+            Body::Records(records) => records.iter().find_map(|record| match record.register {
+                Register::Pcr(_) => Some(RegisterKind::Pcr),
+                Register::Mr(_) => Some(RegisterKind::Mr),
+                Register::Nv(_) | Register::None(_) => None,
+            }),
+        }
+    }
+
+    /// Bytes behind the last record that are no padding.
+    #[must_use]
+    pub fn junk(&self) -> Option<(u64, u64)> {
+        match self.as_firmware()?.trailer() {
+            Trailer::Junk { offset, length, .. } => Some((offset, length)),
+            Trailer::None | Trailer::Padding { .. } => None,
+        }
+    }
+
+    /// The banks that its records have digests of, in order of appearance.
+    #[must_use]
+    pub fn banks(&self) -> Vec<HashAlgorithm> {
+        match &self.body {
+            Body::Firmware(log) => log.banks().collect(),
+            Body::Records(records) => {
+                let mut banks: Vec<HashAlgorithm> = Vec::new();
+                for bank in records.iter().flat_map(|record| record.digests.banks()) {
+                    if !banks.contains(&bank) {
+                        banks.push(bank);
+                    }
+                }
+                banks
+            }
+        }
+    }
+
+    /// Width of `UINTN` in the firmware that wrote it.
+    #[must_use]
+    pub fn uintn(&self) -> Uintn {
+        match self.as_firmware().map(EventLog::header) {
+            Some(Header::CryptoAgile(header)) if header.uintn_size == 1 => Uintn::Bits32,
+            _ => Uintn::Bits64,
+        }
+    }
+
+    /// Its records in order, as canonical records.
+    pub fn iter(&self) -> Box<dyn Iterator<Item = Record<'_>> + '_> {
+        match &self.body {
+            Body::Firmware(log) => Box::new(log.events().map(|event| record_of(log, &event))),
+            Body::Records(records) => Box::new(records.iter().cloned()),
+        }
+    }
+
+    /// Firmware comes before the kernel, the kernel before user space. Where a log can't say, it keeps its place.
+    fn rank(&self) -> u8 {
+        match self.format {
+            LogFormat::Sha1 | LogFormat::CryptoAgile | LogFormat::Ccel => 0,
+            LogFormat::CelJson | LogFormat::CelCbor | LogFormat::CelTlv => 1,
+            LogFormat::ImaBinary | LogFormat::ImaAscii => 2,
+            LogFormat::Systemd => 3,
+        }
+    }
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Sha1 => "SHA-1 event log",
+            Self::CryptoAgile => "crypto-agile event log",
+            Self::Ccel => "CC event log",
+            Self::CelJson => "CEL-JSON",
+            Self::CelCbor => "CEL-CBOR",
+            Self::CelTlv => "CEL-TLV",
+            Self::ImaBinary => "IMA log (binary)",
+            Self::ImaAscii => "IMA log (text)",
+            Self::Systemd => "systemd log",
+        })
+    }
+}
+
+/// All records of the logs of one boot: firmware's, then those of canonical logs, IMA's, systemd's.
+///
+/// IMA and systemd measure at the same time, into different registers; only the order *within* a register is
+/// certain.
+#[must_use]
+pub fn merge<'l>(logs: &'l [BootLog<'l>]) -> Vec<TimelineRecord<'l>> {
+    let mut order: Vec<(usize, &BootLog<'_>)> = logs.iter().enumerate().collect();
+    order.sort_by_key(|(_, log)| log.rank());
+    let mut timeline = Vec::new();
+    for (index, log) in order {
+        let uintn = log.uintn();
+        let records = log.iter().zip(0_u64..);
+        timeline.extend(records.map(|(record, number)| TimelineRecord { log: index, number, uintn, record }));
+    }
+    timeline
+}
+
+/// Replays the logs of one boot.
+///
+/// # Errors
+/// When they are of different kinds of registers.
+pub fn replay(logs: &[BootLog<'_>]) -> Result<(Replay, RegisterKind), MixedRegisters> {
+    let mut kinds = logs.iter().filter_map(BootLog::register_kind);
+    let kind = kinds.next().unwrap_or(RegisterKind::Pcr);
+    if kinds.any(|other| other != kind) {
+        return Err(MixedRegisters);
+    }
+    if let [log] = logs {
+        if let Some(firmware) = log.as_firmware() {
+            return Ok((firmware.replay(), kind));
+        }
+    }
+    let mut replay = Replay::new(banks(logs));
+    for TimelineRecord { number, record, .. } in merge(logs) {
+        if let Content::PcClient { event_type, data } = &record.content {
+            replay.prepare(record.register, *event_type, data);
+        }
+        if record.is_extended() {
+            replay.extend(number, record.register, |bank| record.digests.get(bank));
+        }
+    }
+    Ok((replay, kind))
+}
+
+/// The banks of a boot: those of its firmware's log, which knows what the TPM has; without one, those of all logs.
+fn banks(logs: &[BootLog<'_>]) -> Vec<HashAlgorithm> {
+    let firmware = logs.iter().find(|log| log.rank() == 0);
+    let mut banks: Vec<HashAlgorithm> = match firmware {
+        Some(log) => log.banks(),
+        None => logs.iter().flat_map(BootLog::banks).collect(),
+    };
+    banks.sort_unstable();
+    banks.dedup();
+    banks
+}

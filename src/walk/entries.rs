@@ -1,0 +1,339 @@
+//! Boot entries: files of `\EFI\Linux` (Type #2) and of `\loader\entries` (Type #1), as systemd-boot collects them
+//! (UAPI.1 "Boot Loader Specification").
+
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use super::text::{MAX_FILE, assignments, efi_path, ends_with, file_name};
+use super::{Loader, LoaderChoice, Medium, WalkError, machine_suffix, shown};
+use crate::disk::{Volume, VolumeError};
+use crate::pe::PeImage;
+use crate::source::Blob;
+use crate::uki::{MAX_TEXT, SectionLookup, SectionSet, os_release_fields, profile_count};
+
+/// Most profiles that systemd-boot shows of one UKI (`UNIFIED_PROFILES_MAX`).
+const MAX_PROFILES: usize = 256;
+
+/// An entry of the boot menu.
+#[derive(Debug, Clone)]
+pub struct BootEntry {
+    /// Its id, in lower case: the file's name, for a profile followed by `@` and the profile's id.
+    pub id: String,
+    /// The id without the profile.
+    pub base_id: String,
+    /// What the menu shows.
+    pub title: Option<String>,
+    /// `sort-key`.
+    pub sort_key: Option<String>,
+    /// `version`.
+    pub version: Option<String>,
+    /// `machine-id`.
+    pub machine_id: Option<String>,
+    /// Profile of the UKI.
+    pub profile: u32,
+    /// Boot counting: tries that are left, when the name has a counter.
+    pub tries_left: Option<u32>,
+    /// Tries that are done.
+    pub tries_done: Option<u32>,
+    /// Where it comes from.
+    pub source: EntrySource,
+    pub(super) volume: Arc<dyn Volume>,
+    pub(super) file: Blob,
+}
+
+/// What kind of entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EntrySource {
+    /// A UKI in `\EFI\Linux`: its path.
+    Type2(String),
+    /// A file in `\loader\entries`.
+    Type1 {
+        /// Its path.
+        path: String,
+        /// The key that names the program: `linux`, `efi` or `uki`.
+        key: &'static str,
+        /// The program.
+        program: String,
+        /// `initrd` lines.
+        initrds: Vec<String>,
+        /// `options` lines, joined with spaces.
+        options: Option<String>,
+        /// `extra` lines.
+        extras: Vec<String>,
+    },
+}
+
+impl BootEntry {
+    /// What it is, in a word.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self.source {
+            EntrySource::Type2(_) => "Type #2",
+            EntrySource::Type1 { .. } => "Type #1",
+        }
+    }
+}
+
+/// Collects the entries of both boot partitions, in the order in which systemd-boot finds them.
+pub(super) fn find(
+    medium: &Medium,
+    loader: &Loader,
+    rules: &LoaderChoice,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<BootEntry>, WalkError> {
+    let mut entries = Vec::new();
+    for volume in [Some(&medium.esp), medium.xbootldr.as_ref()].into_iter().flatten() {
+        type2(volume, loader, rules, warnings, &mut entries)?;
+        type1(volume, loader, rules, warnings, &mut entries)?;
+    }
+    Ok(entries)
+}
+
+fn type2(
+    volume: &Arc<dyn Volume>,
+    loader: &Loader,
+    rules: &LoaderChoice,
+    warnings: &mut Vec<String>,
+    entries: &mut Vec<BootEntry>,
+) -> Result<(), WalkError> {
+    const FOLDER: &str = "\\EFI\\Linux";
+    for found in volume.list(FOLDER)?.unwrap_or_default() {
+        if !found.is_file() || !is_entry_name(&found.name, ".efi") {
+            continue;
+        }
+        let path = format!("{FOLDER}\\{}", found.name);
+        let Some(file) = volume.open(&path)? else { continue };
+        match type2_profiles(volume, &path, &file, loader, rules) {
+            Ok(profiles) => entries.extend(profiles),
+            Err(problem) => {
+                warnings.push(format!("{}: {problem}, so systemd-boot passes it over", shown(&path)))
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The entries of one UKI; the error says why systemd-boot takes none.
+fn type2_profiles(
+    volume: &Arc<dyn Volume>,
+    path: &str,
+    file: &Blob,
+    loader: &Loader,
+    rules: &LoaderChoice,
+) -> Result<Vec<BootEntry>, String> {
+    let image = PeImage::parse(file).map_err(|error| error.to_string())?;
+    if image.machine != loader.image.machine {
+        return Err(format!("is for {}, not {}", image.machine, loader.image.machine));
+    }
+    let lookup = if rules.profiles { SectionLookup::FirstExact } else { SectionLookup::LastByPrefix };
+    let profiles = if rules.profiles { profile_count(&image).clamp(1, MAX_PROFILES) } else { 1 };
+    let mut entries = Vec::new();
+    for profile in 0..u32::try_from(profiles).unwrap_or(1) {
+        let sections = if rules.profiles {
+            SectionSet::with_profile(&image, lookup, profile).map_err(|error| error.to_string())?
+        } else {
+            SectionSet::without_profiles(&image, lookup)
+        };
+        if let Some(entry) = type2_entry(volume, path, file, &sections, profile)? {
+            entries.push(entry);
+        }
+    }
+    if entries.is_empty() {
+        return Err("has no .osrel that names a system".to_owned());
+    }
+    Ok(entries)
+}
+
+fn type2_entry(
+    volume: &Arc<dyn Volume>,
+    path: &str,
+    file: &Blob,
+    sections: &SectionSet<'_>,
+    profile: u32,
+) -> Result<Option<BootEntry>, String> {
+    let text = |name: &str| -> Result<Option<String>, String> {
+        let section = sections.get(name).map_err(|error| error.to_string())?;
+        section.map(|section| section.read_text(MAX_TEXT)).transpose().map_err(|error| error.to_string())
+    };
+    let Some(release) = text(".osrel")? else { return Ok(None) };
+    let fields = os_release_fields(&release);
+    // The first of these names that has a value (systemd `bootspec_pick_name_version_sort_key`).
+    let first = |names: &[&str]| -> Option<String> {
+        names.iter().find_map(|name| {
+            let field = fields.iter().rfind(|(key, value)| key == name && !value.is_empty());
+            field.map(|(_, value)| value.clone())
+        })
+    };
+    let Some(title) = first(&["PRETTY_NAME", "IMAGE_ID", "NAME", "ID"]) else { return Ok(None) };
+    let base_id = file_name(path).to_ascii_lowercase();
+    let id = match (profile, text(".profile")?) {
+        (0, _) => base_id.clone(),
+        (number, profile) => {
+            let fields = os_release_fields(&profile.unwrap_or_default());
+            let name = fields.into_iter().rfind(|(key, value)| key == "ID" && !value.is_empty());
+            format!("{base_id}@{}", name.map_or(number.to_string(), |(_, id)| id.to_ascii_lowercase()))
+        }
+    };
+    let (tries_left, tries_done) = counters(file_name(path), ".efi");
+    Ok(Some(BootEntry {
+        id,
+        base_id,
+        title: Some(title),
+        sort_key: first(&["IMAGE_ID", "ID"]),
+        version: first(&["IMAGE_VERSION", "VERSION", "VERSION_ID", "BUILD_ID"]),
+        machine_id: None,
+        profile,
+        tries_left,
+        tries_done,
+        source: EntrySource::Type2(path.to_owned()),
+        volume: Arc::clone(volume),
+        file: file.clone(),
+    }))
+}
+
+fn type1(
+    volume: &Arc<dyn Volume>,
+    loader: &Loader,
+    rules: &LoaderChoice,
+    warnings: &mut Vec<String>,
+    entries: &mut Vec<BootEntry>,
+) -> Result<(), WalkError> {
+    const FOLDER: &str = "\\loader\\entries";
+    for found in volume.list(FOLDER)?.unwrap_or_default() {
+        if !found.is_file() || !is_entry_name(&found.name, ".conf") {
+            continue;
+        }
+        let path = format!("{FOLDER}\\{}", found.name);
+        let Some(file) = volume.open(&path)? else { continue };
+        let text = file.read(MAX_FILE).map_err(|error| VolumeError::Io { path: shown(&path), error })?;
+        match type1_entry(volume, &path, &file, &text, loader, rules)? {
+            Ok(entry) => entries.push(entry),
+            Err(problem) => {
+                warnings.push(format!("{}: {problem}, so systemd-boot passes it over", shown(&path)))
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One entry file (systemd `boot_entry_add_type1`); the inner error says why systemd-boot passes it over.
+fn type1_entry(
+    volume: &Arc<dyn Volume>,
+    path: &str,
+    file: &Blob,
+    text: &[u8],
+    loader: &Loader,
+    rules: &LoaderChoice,
+) -> Result<Result<BootEntry, String>, WalkError> {
+    let id = file_name(path).to_ascii_lowercase();
+    let (tries_left, tries_done) = counters(file_name(path), ".conf");
+    let mut entry = BootEntry {
+        base_id: id.clone(),
+        id,
+        title: None,
+        sort_key: None,
+        version: None,
+        machine_id: None,
+        profile: 0,
+        tries_left,
+        tries_done,
+        source: EntrySource::Type2(String::new()),
+        volume: Arc::clone(volume),
+        file: file.clone(),
+    };
+    let mut program: Option<(&'static str, String)> = None;
+    let (mut initrds, mut options, mut extras) = (Vec::new(), None::<String>, Vec::new());
+    for (key, value) in assignments(text, &[' ', '\t']) {
+        match key.as_str() {
+            "title" => entry.title = Some(value),
+            "sort-key" => entry.sort_key = Some(value),
+            "version" => entry.version = Some(value),
+            "machine-id" => entry.machine_id = Some(value),
+            "profile" if rules.type1_profile => entry.profile = value.parse().unwrap_or(entry.profile),
+            "linux" | "efi" | "uki" => {
+                let key = match key.as_str() {
+                    "linux" => "linux",
+                    "efi" => "efi",
+                    _ if rules.type1_uki => "uki",
+                    _ => continue,
+                };
+                if program.as_ref().is_some_and(|(other, _)| *other != key) {
+                    return Ok(Err("names programs of two kinds".to_owned()));
+                }
+                program = Some((key, efi_path(&value)));
+            }
+            "uki-url" if rules.type1_uki => {
+                return Ok(Err("boots from the network, which no image holds".to_owned()));
+            }
+            "architecture" => {
+                let own = machine_suffix(loader.image.machine);
+                if own.is_none_or(|own| !own.eq_ignore_ascii_case(&value)) {
+                    return Ok(Err(format!("is for architecture {value}")));
+                }
+            }
+            "initrd" => initrds.push(efi_path(&value)),
+            "options" => {
+                options = Some(options.map_or_else(|| value.clone(), |text| format!("{text} {value}")))
+            }
+            "extra" if rules.type1_extra => extras.push(efi_path(&value)),
+            _ => {}
+        }
+    }
+    let Some((key, program)) = program else { return Ok(Err("names no program".to_owned())) };
+    if key == "efi" && program.eq_ignore_ascii_case(&loader.path) {
+        return Ok(Err("is systemd-boot itself".to_owned()));
+    }
+    if volume.open(&program)?.is_none() {
+        return Ok(Err(format!("there is no {}", shown(&program))));
+    }
+    entry.source = EntrySource::Type1 { path: path.to_owned(), key, program, initrds, options, extras };
+    Ok(Ok(entry))
+}
+
+fn is_entry_name(name: &str, suffix: &str) -> bool {
+    let automatic = name.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("auto-"));
+    !name.starts_with('.') && !automatic && ends_with(name, suffix)
+}
+
+/// `+LEFT-DONE` or `+LEFT` before the suffix (systemd `boot_entry_parse_tries`): tries left and done.
+pub(super) fn counters(name: &str, suffix: &str) -> (Option<u32>, Option<u32>) {
+    match split_counter(name, suffix) {
+        Some((_, left, done)) => (Some(left), Some(done)),
+        None => (None, None),
+    }
+}
+
+/// The name before the counter, and the counter's numbers.
+pub(super) fn split_counter<'n>(name: &'n str, suffix: &str) -> Option<(&'n str, u32, u32)> {
+    let (stem, counter) = name.rsplit_once('+')?;
+    if !ends_with(counter, suffix) {
+        return None;
+    }
+    let counter = counter.get(..counter.len().checked_sub(suffix.len())?)?;
+    let number = |text: &str| -> Option<u32> {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|number| digits && *number <= i32::MAX as u32)
+    };
+    match counter.split_once('-') {
+        Some((left, done)) => Some((stem, number(left)?, number(done)?)),
+        None => Some((stem, number(counter)?, 0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_read_from_names() {
+        assert_eq!(split_counter("foo+3-1.efi", ".efi"), Some(("foo", 3, 1)));
+        assert_eq!(split_counter("foo+3.EFI", ".efi"), Some(("foo", 3, 0)));
+        assert_eq!(split_counter("6.1+deb12+0-3.conf", ".conf"), Some(("6.1+deb12", 0, 3)));
+        for name in
+            ["foo.efi", "foo+.efi", "foo+x.efi", "foo+1-.efi", "foo+1.conf", "foo+3 .efi", "a+1-2-3.efi"]
+        {
+            assert_eq!(split_counter(name, ".efi"), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Event logs against values that we did not compute: registers of machines that we booted, the values of other
+//! projects' logs, other tools.
+//!
+//! `PREMEASURE_CORPUS` names a folder with logs of other projects; without it those tests say that they were
+//! skipped.
+
+mod command;
+mod corpus;
+mod fixtures;
+mod formats;
+mod malformed;
+mod oracle;
+mod quirks;
+mod regressions;
