@@ -85,7 +85,7 @@ pub(super) const ENVELOPE: Exporter = Exporter {
         "one boot for each cloud and attestation variant: an update replaces the map",
         "the quote is taken before user space extends PCR 11 and 15, as Constellation masks systemd's units",
         "the command line names the cloud, so each cloud needs a document of its own (--merge joins them)",
-        "firmware PCRs that Constellation's own tables add (0 to 3, 6) are not predictions and are left out",
+        "the constants that Constellation's own tables have for firmware PCRs (0 to 3, 6) are not written, only what the document knows",
     ],
     stage: StageRule::One(Stage::ExitBootServices),
     bank: BankRule::Fixed(HashAlgorithm::Sha256),
