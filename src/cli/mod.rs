@@ -6,8 +6,11 @@
 mod baseline;
 mod check;
 mod explain;
+mod export;
+mod format_options;
 mod input;
 mod inspect;
+mod key;
 mod log;
 mod medium;
 mod output;
@@ -16,6 +19,7 @@ mod predict;
 mod progress;
 mod render;
 mod secure_boot;
+mod sign;
 mod table;
 mod validate;
 
@@ -35,6 +39,9 @@ pub struct Cli {
 enum Command {
     Inspect(inspect::InspectArgs),
     Predict(predict::PredictArgs),
+    Export(export::ExportArgs),
+    Sign(sign::SignArgs),
+    VerifyDocument(sign::VerifyArgs),
     Check(check::CheckArgs),
     Baseline(baseline::BaselineArgs),
     Platforms(platforms::PlatformsArgs),
@@ -68,6 +75,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Inspect(args) => inspect::run(&args),
         Command::Predict(args) => predict::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Sign(args) => sign::run(&args),
+        Command::VerifyDocument(args) => sign::verify(&args),
         Command::Check(args) => check::run(&args),
         Command::Baseline(args) => baseline::run(&args),
         Command::Platforms(args) => platforms::run(&args),

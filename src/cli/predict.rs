@@ -620,7 +620,7 @@ impl Files {
     }
 }
 
-fn parse_bank(word: &str) -> Result<HashAlgorithm, String> {
+pub(super) fn parse_bank(word: &str) -> Result<HashAlgorithm, String> {
     word.parse().map_err(|error: crate::tcg::UnknownAlgorithm| error.to_string())
 }
 
@@ -643,7 +643,7 @@ fn parse_kernel_version(text: &str) -> Result<KernelVersion, String> {
     KernelVersion::parse(text).ok_or_else(|| format!("'{text}' is no kernel version, expected MAJOR.MINOR"))
 }
 
-fn stage_parser() -> impl clap::builder::TypedValueParser<Value = Stage> {
+pub(super) fn stage_parser() -> impl clap::builder::TypedValueParser<Value = Stage> {
     use clap::builder::TypedValueParser;
     clap::builder::PossibleValuesParser::new(Stage::ALL.map(Stage::name))
         .try_map(|name| name.parse::<Stage>())

@@ -1,0 +1,180 @@
+//! AWS NitroTPM: the measurements file, and a KMS key policy that demands them.
+//!
+//! AWS attests PCRs in SHA-384 and documents 4, 7 and 12 as condition keys
+//! (`kms:RecipientAttestation:NitroTPMPCR<n>`).
+
+use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, StageRule};
+use super::json::{Json, list, object};
+use super::options::{OptionKind, OptionSpec};
+use super::release::{Export, Release};
+use crate::boot::Stage;
+use crate::tcg::HashAlgorithm;
+
+/// NitroTPM measurements.
+pub(super) const MEASUREMENTS: Exporter = Exporter {
+    name: "aws",
+    summary: "NitroTPM measurements, as nitro-tpm-pcr-compute prints them",
+    reader: "people and scripts that write IAM and KMS policies for EC2",
+    fed: "a file beside the AMI",
+    limits: &["one boot", "SHA-384 only: predict with that bank", "PCR 4, 7 and 12 only"],
+    stage: StageRule::One(Stage::Ready),
+    bank: BankRule::Fixed(HashAlgorithm::Sha384),
+    pcrs: &[4, 7, 12],
+    default_pcrs: &[],
+    content: Content::Values,
+    alternatives: Alternatives::None,
+    options: &[],
+    warns: false,
+    signs: false,
+    parts: &[],
+    write: measurements,
+};
+
+const PRINCIPAL: OptionSpec = OptionSpec::text(
+    "principal",
+    "ARN",
+    "who may use the key from an attested instance, such as the instance's role",
+)
+.required();
+const ADMIN: OptionSpec = OptionSpec::text(
+    "admin",
+    "ARN",
+    "who administers the key; without it the policy has no administrator, and AWS refuses it as a key policy",
+);
+const KEY_ARN: OptionSpec =
+    OptionSpec::text("key-arn", "ARN", "the key, for a policy that is not the key's own").default("*");
+const ACTION: OptionSpec = OptionSpec::text(
+    "action",
+    "NAME",
+    "what is allowed, repeatable [default: kms:Decrypt, kms:GenerateDataKey]",
+)
+.kind(OptionKind::Texts);
+
+/// A key policy.
+pub(super) const KMS: Exporter = Exporter {
+    name: "aws-kms",
+    summary: "KMS key policy with one statement for each boot",
+    reader: "AWS KMS",
+    fed: "aws kms put-key-policy --policy file://FILE --policy-name default",
+    limits: &[
+        "SHA-384 only: predict with that bank",
+        "PCR 4, 7 and 12 only: nothing about PCR 11",
+        "a key policy has 32 KiB, so some fifty boots",
+        "only requests that carry an attestation document are governed: other statements must not allow the same",
+    ],
+    alternatives: Alternatives::Joint,
+    options: &[PRINCIPAL, ADMIN, KEY_ARN, ACTION],
+    write: key_policy,
+    ..MEASUREMENTS
+};
+
+/// Actions whose request can carry an attestation document.
+const ATTESTED_ACTIONS: &[&str] = &[
+    "kms:Decrypt",
+    "kms:DeriveSharedSecret",
+    "kms:GenerateDataKey",
+    "kms:GenerateDataKeyPair",
+    "kms:GenerateRandom",
+];
+
+/// What an administrator needs, and nothing that uses the key.
+const ADMIN_ACTIONS: &[&str] = &[
+    "kms:Create*",
+    "kms:Describe*",
+    "kms:Enable*",
+    "kms:List*",
+    "kms:Put*",
+    "kms:Update*",
+    "kms:Revoke*",
+    "kms:Disable*",
+    "kms:Get*",
+    "kms:Delete*",
+    "kms:TagResource",
+    "kms:UntagResource",
+    "kms:ScheduleKeyDeletion",
+    "kms:CancelKeyDeletion",
+];
+
+/// Longest key policy (AWS KMS resource quotas).
+const MAX_KEY_POLICY: usize = 32 * 1024;
+
+fn measurements(export: &Export<'_>) -> Result<Output, ExportError> {
+    let text = measurements_json(export.one()?);
+    Ok(Output { warnings: advice(export), ..Output::single("nitrotpm-measurements.json", text.pretty()) })
+}
+
+/// The file of `nitro-tpm-pcr-compute`.
+pub(super) fn measurements_json(release: &Release<'_>) -> Json {
+    let algorithm = [("HashAlgorithm".to_owned(), "SHA384".into())];
+    let values = release.enforced(HashAlgorithm::Sha384).filter(|(pcr, _)| MEASUREMENTS.pcrs.contains(pcr));
+    let values = values.map(|(pcr, hex)| (format!("PCR{pcr}"), hex.into()));
+    object([("Measurements", object(algorithm.into_iter().chain(values)))])
+}
+
+fn key_policy(export: &Export<'_>) -> Result<Output, ExportError> {
+    let (principal, key) = (export.option("principal")?, export.option("key-arn")?);
+    let actions = actions(export)?;
+    let mut statements = Vec::new();
+    if let Some(admin) = export.options.get("admin") {
+        statements.push(object([
+            ("Sid", "Administration".into()),
+            ("Effect", "Allow".into()),
+            ("Principal", object([("AWS", admin.into())])),
+            ("Action", list(ADMIN_ACTIONS.iter().copied())),
+            ("Resource", key.into()),
+        ]));
+    }
+    for (number, release) in export.distinct().into_iter().enumerate() {
+        let conditions = release
+            .enforced(HashAlgorithm::Sha384)
+            .map(|(pcr, hex)| (format!("kms:RecipientAttestation:NitroTPMPCR{pcr}"), hex.into()));
+        statements.push(object([
+            ("Sid", statement_id(&release.id, number).into()),
+            ("Effect", "Allow".into()),
+            ("Principal", object([("AWS", principal.into())])),
+            ("Action", list(actions.iter().copied())),
+            ("Resource", key.into()),
+            ("Condition", object([("StringEqualsIgnoreCase", object(conditions))])),
+        ]));
+    }
+    let policy = object([("Version", "2012-10-17".into()), ("Statement", list(statements))]);
+    let mut output =
+        Output { warnings: advice(export), ..Output::single("key-policy.json", policy.pretty()) };
+    if policy.compact().len() > MAX_KEY_POLICY {
+        output.warnings.push("the policy is longer than the 32 KiB that KMS takes".to_owned());
+    }
+    Ok(output)
+}
+
+fn actions<'d>(export: &Export<'d>) -> Result<Vec<&'d str>, ExportError> {
+    let given: Vec<&str> = export.options.values("action").iter().map(|value| value.text.as_str()).collect();
+    if let Some(other) = given.iter().find(|action| !ATTESTED_ACTIONS.contains(action)) {
+        let problem = format!(
+            "expected one of {}: other requests carry no attestation document",
+            ATTESTED_ACTIONS.join(", ")
+        );
+        return Err(super::OptionError::Bad { name: "action", value: (*other).to_owned(), problem }.into());
+    }
+    Ok(if given.is_empty() { vec!["kms:Decrypt", "kms:GenerateDataKey"] } else { given })
+}
+
+/// Letters and digits only; the number keeps names apart that differ in other characters.
+fn statement_id(id: &str, number: usize) -> String {
+    let plain: String = id.chars().filter(char::is_ascii_alphanumeric).collect();
+    format!("Boot{number}{plain}")
+}
+
+/// AWS: without Secure Boot check at least PCR 4 and 12, with it PCR 7.
+fn advice(export: &Export<'_>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for release in export.distinct() {
+        let has = |pcr: u8| release.values.contains_key(&pcr);
+        if !(has(7) || has(4) && has(12)) {
+            warnings.push(format!(
+                "{}: AWS advises to check at least PCR 4 and 12, or PCR 7 with Secure Boot; there is neither",
+                release.id
+            ));
+        }
+    }
+    warnings
+}

@@ -1,0 +1,80 @@
+//! Fraunhofer CMC: reference values as components, one for each event.
+
+use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, StageRule};
+use super::json::{Json, list, object};
+use super::release::Export;
+use crate::boot::Stage;
+use crate::tcg::HashAlgorithm;
+
+/// CMC.
+pub(super) const EXPORTER: Exporter = Exporter {
+    name: "cmc",
+    summary: "components with the digest of each event, in the order of the boot",
+    reader: "Fraunhofer's CMC (Connected Machine Core)",
+    fed: "metatool create manifest --components FILE, which wraps and signs it",
+    limits: &[
+        "one boot: alternatives would have to be optional, and then no longer hang together; make a manifest for each",
+        "every measured event needs a component: those of the firmware have to come from elsewhere",
+        "a register that nothing extends can't be stated",
+        "banks sha256, sha384 and sha512",
+    ],
+    stage: StageRule::One(Stage::Ready),
+    bank: BankRule::All,
+    pcrs: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15],
+    default_pcrs: &[],
+    content: Content::Events,
+    alternatives: Alternatives::None,
+    options: &[],
+    warns: false,
+    signs: false,
+    parts: &[],
+    write,
+};
+
+fn write(export: &Export<'_>) -> Result<Output, ExportError> {
+    let release = export.one_log()?;
+    if !export.banks.contains(&HashAlgorithm::Sha256) {
+        return Err(export.inexpressible("CMC compares SHA-256 digests"));
+    }
+    let components = export.measurements(release).map(|measurement| {
+        let hashes = export.banks.iter().filter_map(|bank| {
+            let digest = measurement.digests.as_ref()?.get(bank.name())?;
+            Some(object([("alg", cyclonedx(*bank)?.into()), ("content", digest.into())]))
+        });
+        object([
+            ("type", component_type(measurement.pcr).into()),
+            ("name", measurement.event_type.as_deref().unwrap_or("userspace").into()),
+            ("hashes", list(hashes)),
+            ("description", (&measurement.description).into()),
+            (
+                "properties",
+                list([property("cmc.ta", "TPM"), property("cmc.index", &measurement.pcr.to_string())]),
+            ),
+        ])
+    });
+    Ok(Output::single("components.json", list(components).pretty()))
+}
+
+fn property(name: &str, value: &str) -> Json {
+    object([("name", name.into()), ("value", value.into())])
+}
+
+/// CMC's own mapping of registers to CycloneDX component types.
+fn component_type(pcr: u8) -> &'static str {
+    match pcr {
+        0..=3 => "firmware",
+        4 | 5 | 8 | 9 => "operating-system",
+        6 | 7 => "platform",
+        _ => "application",
+    }
+}
+
+/// CycloneDX's names; it has none for SM3, and SHA-1 is of no use here.
+fn cyclonedx(bank: HashAlgorithm) -> Option<&'static str> {
+    match bank {
+        HashAlgorithm::Sha256 => Some("SHA-256"),
+        HashAlgorithm::Sha384 => Some("SHA-384"),
+        HashAlgorithm::Sha512 => Some("SHA-512"),
+        HashAlgorithm::Sha1 | HashAlgorithm::Sm3_256 => None,
+    }
+}

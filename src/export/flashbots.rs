@@ -1,0 +1,49 @@
+//! Flashbots' `cvm-reverse-proxy`: a list of boots, of which one has to agree as a whole.
+
+use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, StageRule};
+use super::json::{list, object};
+use super::options::OptionSpec;
+use super::release::Export;
+use crate::boot::Stage;
+use crate::tcg::HashAlgorithm;
+
+const ATTESTATION_TYPE: OptionSpec = OptionSpec::text(
+    "attestation-type",
+    "TYPE",
+    "kind of attestation, as the proxy calls it, such as azure-tdx",
+)
+.default("azure-tdx");
+
+/// Flashbots.
+pub(super) const EXPORTER: Exporter = Exporter {
+    name: "flashbots",
+    summary: "measurements of cvm-reverse-proxy: a list of whole boots",
+    reader: "Flashbots' cvm-reverse-proxy",
+    fed: "--client-measurements or --server-measurements, as file or URL",
+    limits: &["PCRs that are not listed are not looked at", "no warnings: everything listed is enforced"],
+    stage: StageRule::One(Stage::Ready),
+    bank: BankRule::Fixed(HashAlgorithm::Sha256),
+    pcrs: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15],
+    default_pcrs: &[],
+    content: Content::Values,
+    alternatives: Alternatives::Joint,
+    options: &[ATTESTATION_TYPE],
+    warns: false,
+    signs: false,
+    parts: &[],
+    write,
+};
+
+fn write(export: &Export<'_>) -> Result<Output, ExportError> {
+    let attestation_type = export.option("attestation-type")?;
+    let items = export.distinct().into_iter().map(|release| {
+        let map = release.enforced(HashAlgorithm::Sha256);
+        let map = map.map(|(pcr, hex)| (pcr.to_string(), object([("expected", hex.into())])));
+        object([
+            ("measurement_id", (&release.id).into()),
+            ("attestation_type", attestation_type.into()),
+            ("measurements", object(map)),
+        ])
+    });
+    Ok(Output::single("measurements.json", list(items).pretty()))
+}

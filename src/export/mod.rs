@@ -1,0 +1,146 @@
+//! Reference values for those who verify: one file for each format, all of them listed in [`EXPORTERS`].
+//!
+//! An exporter reads documents only, and writes only what they know: a PCR whose value at the stage is computed or
+//! observed, or one that nothing extends as far as assumptions go that somebody accepted ([`select`]). What is left out
+//! stands in the [`Report`].
+
+mod aws;
+mod azure_maa;
+mod bottlerocket;
+mod cel;
+mod cmc;
+mod constellation;
+mod corim;
+mod dstack;
+mod exporter;
+mod flashbots;
+mod in_toto;
+mod json;
+mod kairos;
+mod keylime;
+mod load;
+mod options;
+mod pcrlock;
+mod pcrsig;
+mod phases;
+mod plain;
+mod policy_digest;
+mod release;
+mod report;
+mod select;
+mod systemd_measure;
+mod tec;
+mod trustee;
+
+pub use exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, Part, StageRule};
+pub(crate) use json::{Json, list as json_list, object as json_object};
+pub use load::{LoadError, Loaded, load};
+pub use options::{OptionError, OptionKind, OptionSpec, OptionValue, Options};
+pub use policy_digest::policy_pcr;
+pub use release::{Accepted, Dropped, Export, Release, Value};
+pub use report::Report;
+pub use select::{Request, select};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
+
+/// Every format.
+pub const EXPORTERS: &[&Exporter] = &[
+    &constellation::ENVELOPE,
+    &constellation::RAW,
+    &constellation::JOIN_CONFIG,
+    &trustee::EXPORTER,
+    &tec::EXPORTER,
+    &keylime::EXPORTER,
+    &aws::MEASUREMENTS,
+    &aws::KMS,
+    &pcrlock::EXPORTER,
+    &pcrsig::EXPORTER,
+    &systemd_measure::EXPORTER,
+    &policy_digest::EXPORTER,
+    &cmc::EXPORTER,
+    &corim::EXPORTER,
+    &in_toto::EXPORTER,
+    &cel::EXPORTER,
+    &azure_maa::EXPORTER,
+    &kairos::EXPORTER,
+    &bottlerocket::EXPORTER,
+    &dstack::EXPORTER,
+    &flashbots::EXPORTER,
+    &plain::CSV,
+    &plain::ENV,
+    &plain::TPM2_YAML,
+];
+
+/// Writes documents in a format.
+///
+/// # Errors
+/// [`ExportError`].
+pub fn export(
+    exporter: &'static Exporter,
+    documents: &[Loaded],
+    request: &Request<'_>,
+) -> Result<(Output, Report), ExportError> {
+    let export = select(exporter, documents, request)?;
+    let output = (exporter.write)(&export)?;
+    let report = Report::new(&export, &output);
+    Ok((output, report))
+}
+
+/// Standard base64.
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}
+
+/// URL-safe base64 without padding.
+pub(crate) fn base64url(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// URL-safe base64 with padding.
+pub(crate) fn base64url_padded(bytes: &[u8]) -> String {
+    URL_SAFE.encode(bytes)
+}
+
+/// Either alphabet, with padding.
+pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
+    STANDARD.decode(text).or_else(|_| URL_SAFE.decode(text)).ok()
+}
+
+/// CBOR, with members in the order given.
+pub(crate) fn cbor(value: &ciborium::Value) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // Writing into memory can't fail, and every value here has a CBOR form.
+    let _ = ciborium::into_writer(value, &mut bytes);
+    bytes
+}
+
+/// A name from a document as part of a file name: nothing in it can lead to another folder.
+pub(crate) fn file_name(id: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' || c == '_' { c } else { '-' };
+    let name: String = id.chars().map(plain).take(120).collect();
+    let name = name.trim_matches(['.', '-']);
+    if name.is_empty() { "variant".to_owned() } else { name.to_owned() }
+}
+
+/// Every line, moved to the right: for block scalars in YAML.
+pub(crate) fn indent(text: &str, spaces: usize) -> String {
+    text.lines().map(|line| format!("{}{line}\n", " ".repeat(spaces))).collect()
+}
+
+/// An option that becomes the name of a Kubernetes object (RFC 1123 subdomain).
+pub(crate) fn kubernetes_name<'d>(export: &Export<'d>, option: &'static str) -> Result<&'d str, OptionError> {
+    let name = export.option(option)?;
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+    let outer = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    if name.len() <= 253
+        && name.chars().all(inner)
+        && outer(name.chars().next())
+        && outer(name.chars().last())
+    {
+        return Ok(name);
+    }
+    let problem =
+        "expected lower case letters, digits, - and ., as in names of Kubernetes objects".to_owned();
+    Err(OptionError::Bad { name: option, value: name.to_owned(), problem })
+}

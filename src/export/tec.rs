@@ -1,0 +1,182 @@
+//! Trusted Execution Clusters: the image label `org.coreos.pcrs`, and the objects around it.
+//!
+//! The operator (`compute-pcrs-lib`, `Part` and `combine_images`) ignores the values and computes them again from the
+//! events of all approved images; an event's `id` is a closed enumeration, and one unknown word makes the label fail.
+
+use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, StageRule};
+use super::json::{Json, list, object};
+use super::options::{OptionError, OptionSpec};
+use super::release::{Export, Release};
+use crate::boot::Stage;
+use crate::reference::MeasurementEntry;
+use crate::tcg::HashAlgorithm;
+
+const IMAGE: OptionSpec = OptionSpec::text(
+    "image",
+    "REF@sha256:HEX",
+    "image reference with digest; without it only the label is written",
+);
+const NAME: OptionSpec =
+    OptionSpec::text("approved-image", "NAME", "name of the ApprovedImage").default("image");
+const NAMESPACE: OptionSpec = OptionSpec::text("namespace", "NAME", "Kubernetes namespace of the objects")
+    .default("trusted-execution-clusters");
+const FIRST_SEEN: OptionSpec =
+    OptionSpec::text("first-seen", "TIME", "first_seen in the ConfigMap (RFC 3339)")
+        .default("1970-01-01T00:00:00Z");
+
+/// Trusted Execution Clusters.
+pub(super) const EXPORTER: Exporter = Exporter {
+    name: "tec",
+    summary: "image label org.coreos.pcrs, ApprovedImage, and ConfigMap image-pcrs",
+    reader: "the operator of Trusted Execution Clusters",
+    fed: "label of the OCI image's configuration, set when it is built; kubectl apply for the ApprovedImage",
+    limits: &[
+        "events of PCR 4, 7 and 11 with names from a closed list: no boot loader beside shim and GRUB, no .ucode, .splash, .dtb, .profile",
+        "the first two images of PCR 4 take the names of shim and GRUB, so that the operator combines them as one part",
+        "a register that nothing extends can't be stated; the operator's built-in policy wants PCR 14, which only shim extends",
+        "one boot for each image: the label belongs to the image",
+        "the operator writes the ConfigMap itself; set the label instead where you can",
+    ],
+    stage: StageRule::Fixed(Stage::ExitBootServices),
+    bank: BankRule::Fixed(HashAlgorithm::Sha256),
+    pcrs: &[4, 7, 11],
+    default_pcrs: &[],
+    content: Content::Events,
+    alternatives: Alternatives::None,
+    options: &[IMAGE, NAME, NAMESPACE, FIRST_SEEN],
+    warns: false,
+    signs: false,
+    parts: &["label", "approvedimage", "configmap"],
+    write,
+};
+
+fn write(export: &Export<'_>) -> Result<Output, ExportError> {
+    let release = export.one_log()?;
+    let mut output = Output::default();
+    let mut pcrs = Vec::new();
+    for pcr in release.values.keys() {
+        match register(export, release, *pcr) {
+            Ok(value) => pcrs.push(value),
+            Err(reason) => output.dropped.push(format!("PCR {pcr} left out: {reason}")),
+        }
+    }
+    if pcrs.is_empty() {
+        return Err(ExportError::NothingEnforced { variant: release.id.clone(), reasons: output.dropped });
+    }
+    output.add("label", "org.coreos.pcrs.json", object([("pcrs", Json::List(pcrs.clone()))]).compact());
+    let Some(image) = export.options.get("image") else { return Ok(output) };
+    let has_digest = image.rsplit_once("@sha256:").is_some_and(|(name, digest)| {
+        !name.is_empty() && digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
+    });
+    let plain =
+        image.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'#' | b'\''));
+    if !has_digest || !plain {
+        let problem = "expected a reference with @sha256: and 64 hexadecimal digits".to_owned();
+        return Err(OptionError::Bad { name: "image", value: image.to_owned(), problem }.into());
+    }
+    let (name, namespace) =
+        (super::kubernetes_name(export, "approved-image")?, super::kubernetes_name(export, "namespace")?);
+    output.add(
+        "approvedimage",
+        "approvedimage.yaml",
+        format!(
+            "apiVersion: trusted-execution-clusters.io/v1alpha1\nkind: ApprovedImage\nmetadata:\n  name: {name}\n  namespace: \
+             {namespace}\nspec:\n  image: {image}\n"
+        ),
+    );
+    let entry = object([
+        ("first_seen", export.option("first-seen")?.into()),
+        ("pcrs", Json::List(pcrs)),
+        ("reference", image.into()),
+    ]);
+    let content = super::indent(&object([(name, entry)]).pretty(), 4);
+    output.add(
+        "configmap",
+        "image-pcrs-configmap.yaml",
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: image-pcrs\n  namespace: {namespace}\ndata:\n  image-pcrs.json: \
+             |\n{content}"
+        ),
+    );
+    Ok(output)
+}
+
+/// One register with its events, or why it can't be said.
+fn register(export: &Export<'_>, release: &Release<'_>, pcr: u8) -> Result<Json, String> {
+    let mut images = 0_usize;
+    let mut events = Vec::new();
+    for measurement in export.measurements(release).filter(|measurement| measurement.pcr == pcr) {
+        let id = event_id(measurement, &mut images)
+            .ok_or_else(|| format!("the label has no name for '{}'", measurement.description))?;
+        let digest = measurement.digests.as_ref().and_then(|digests| digests.get("sha256"));
+        events.push(object([
+            ("name", measurement.event_type.as_deref().unwrap_or_default().into()),
+            ("pcr", pcr.into()),
+            ("hash", digest.map(String::as_str).unwrap_or_default().into()),
+            ("id", id.into()),
+        ]));
+    }
+    let value = release.hex(pcr, HashAlgorithm::Sha256).unwrap_or_default();
+    Ok(object([("id", pcr.into()), ("value", value.into()), ("events", list(events))]))
+}
+
+/// The word for an event. `images` counts the images of PCR 4 so far.
+fn event_id(measurement: &MeasurementEntry, images: &mut usize) -> Option<String> {
+    let kind = measurement.event_type.as_deref()?;
+    let word = match (measurement.pcr, kind) {
+        (4, "EV_EFI_ACTION") if measurement.description == "Calling EFI Application from Boot Option" => {
+            "Pcr4EfiCall"
+        }
+        (4, "EV_SEPARATOR") => "Pcr4Separator",
+        (4, "EV_EFI_BOOT_SERVICES_APPLICATION") => {
+            *images = images.saturating_add(1);
+            match *images {
+                1 => "Pcr4Shim",
+                2 => "Pcr4Grub",
+                3 => "Pcr4Vmlinuz",
+                _ => return None,
+            }
+        }
+        (7, "EV_SEPARATOR") => "Pcr7Separator",
+        (7, "EV_EFI_VARIABLE_DRIVER_CONFIG") => match variable_name(measurement)?.as_str() {
+            "SecureBoot" => "Pcr7SecureBoot",
+            "PK" => "Pcr7Pk",
+            "KEK" => "Pcr7Kek",
+            "db" => "Pcr7Db",
+            "dbx" => "Pcr7Dbx",
+            _ => return None,
+        },
+        (11, "EV_IPL") => return section_id(measurement),
+        _ => return None,
+    };
+    Some(word.to_owned())
+}
+
+/// `UEFI_VARIABLE_DATA`: a GUID, the lengths of name and data (64 bits, little-endian; the name's in characters), the name.
+fn variable_name(measurement: &MeasurementEntry) -> Option<String> {
+    let data = hex::decode(measurement.event_data.as_deref()?).ok()?;
+    let length = u64::from_le_bytes(data.get(16..24)?.try_into().ok()?);
+    let bytes = usize::try_from(length).ok()?.checked_mul(2)?;
+    utf16(data.get(32..32_usize.checked_add(bytes)?)?)
+}
+
+/// Sections by the name that the stub writes into the log; the content's event has the section as its source.
+fn section_id(measurement: &MeasurementEntry) -> Option<String> {
+    let name = utf16(&hex::decode(measurement.event_data.as_deref()?).ok()?)?;
+    let word = match name.trim_end_matches('\0') {
+        ".linux" => "Linux",
+        ".osrel" => "Osrel",
+        ".cmdline" => "Cmdline",
+        ".initrd" => "Initrd",
+        ".uname" => "Uname",
+        ".sbat" => "Sbat",
+        _ => return None,
+    };
+    let content = if measurement.source.section.is_some() { "Content" } else { "" };
+    Some(format!("Pcr11{word}{content}"))
+}
+
+fn utf16(bytes: &[u8]) -> Option<String> {
+    let units = bytes.chunks_exact(2).map(|unit| unit.try_into().map(u16::from_le_bytes));
+    String::from_utf16(&units.collect::<Result<Vec<_>, _>>().ok()?).ok()
+}

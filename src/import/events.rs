@@ -1,0 +1,95 @@
+//! Formats made of single events.
+
+use serde::Deserialize;
+
+use super::{Component, ImportError, PolicyValues, Record, components, content, digest_of, json, pcr};
+use crate::tcg::{Digest, DigestSet, HashAlgorithm};
+
+/// The label `org.coreos.pcrs`: its reader ignores the values and takes the events, so the same is done here.
+pub(super) fn tec(bytes: &[u8]) -> Result<PolicyValues, ImportError> {
+    const FORMAT: &str = "tec";
+    #[derive(Deserialize)]
+    struct Label {
+        pcrs: Vec<Pcr>,
+    }
+    #[derive(Deserialize)]
+    struct Pcr {
+        id: u32,
+        events: Vec<Event>,
+    }
+    #[derive(Deserialize)]
+    struct Event {
+        pcr: u32,
+        hash: String,
+        id: String,
+    }
+    let label: Label = json(FORMAT, bytes)?;
+    let mut records = Vec::new();
+    for (of, event) in label.pcrs.iter().flat_map(|of| of.events.iter().map(move |event| (of, event))) {
+        let place = format!("pcrs {} {}", of.id, event.id);
+        if event.pcr != of.id {
+            return Err(content(FORMAT, place, format!("is of PCR {}", event.pcr)));
+        }
+        let digests = [digest_of(FORMAT, &place, "sha256", &event.hash)?].into_iter().collect();
+        records.push(Record {
+            pcr: pcr(FORMAT, &place, &event.pcr.to_string())?,
+            digests,
+            description: event.id.clone(),
+        });
+    }
+    components(FORMAT, vec![Component { name: String::new(), variants: vec![records], optional: false }])
+}
+
+/// Fraunhofer CMC: each component is one event.
+pub(super) fn cmc(bytes: &[u8]) -> Result<PolicyValues, ImportError> {
+    const FORMAT: &str = "cmc";
+    #[derive(Deserialize)]
+    struct Item {
+        name: String,
+        hashes: Vec<Hash>,
+        #[serde(default)]
+        description: String,
+        #[serde(default)]
+        optional: bool,
+        properties: Vec<Property>,
+    }
+    #[derive(Deserialize)]
+    struct Hash {
+        alg: String,
+        content: String,
+    }
+    #[derive(Deserialize)]
+    struct Property {
+        name: String,
+        value: String,
+    }
+    let items: Vec<Item> = json(FORMAT, bytes)?;
+    let mut list = Vec::new();
+    for (number, item) in items.into_iter().enumerate() {
+        let place = format!("[{number}] {}", item.name);
+        let property = |name: &str| item.properties.iter().find(|property| property.name == name);
+        if property("cmc.ta").is_none_or(|anchor| anchor.value != "TPM") {
+            continue;
+        }
+        let index =
+            property("cmc.index").ok_or_else(|| content(FORMAT, place.as_str(), "has no cmc.index"))?;
+        let digests: DigestSet = item
+            .hashes
+            .iter()
+            .map(|hash| cyclonedx_digest(&place, &hash.alg, &hash.content))
+            .collect::<Result<_, ImportError>>()?;
+        let record =
+            Record { pcr: pcr(FORMAT, &place, &index.value)?, digests, description: item.description };
+        list.push(Component { name: item.name, variants: vec![vec![record]], optional: item.optional });
+    }
+    components(FORMAT, list)
+}
+
+/// CycloneDX writes SHA-256 where others write sha256.
+fn cyclonedx_digest(place: &str, algorithm: &str, text: &str) -> Result<Digest, ImportError> {
+    let name = algorithm.to_ascii_lowercase().replace("sha-", "sha");
+    let bank = HashAlgorithm::ALL.into_iter().find(|bank| bank.name() == name);
+    let bank =
+        bank.ok_or_else(|| content("cmc", place, format!("'{algorithm}' is no algorithm that PCRs use")))?;
+    digest_of("cmc", place, bank.name(), text)
+}

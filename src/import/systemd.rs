@@ -1,0 +1,106 @@
+//! Files of systemd's tools.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::{
+    Boot, Component, ImportError, PolicyValues, Record, boots, components, content, digest_of, json, pcr,
+};
+use crate::tcg::{DigestSet, HashAlgorithm};
+
+#[derive(Deserialize)]
+pub(super) struct NamedDigest {
+    #[serde(rename = "hashAlg")]
+    hash_alg: String,
+    digest: String,
+}
+
+/// `systemd-measure calculate --json`: each phase is an acceptable state.
+pub(super) fn measure(bytes: &[u8]) -> Result<PolicyValues, ImportError> {
+    const FORMAT: &str = "systemd-measure";
+    #[derive(Deserialize)]
+    struct Entry {
+        #[serde(default)]
+        phase: String,
+        pcr: u32,
+        hash: String,
+    }
+    let banks: BTreeMap<String, Vec<Entry>> = json(FORMAT, bytes)?;
+    let mut list: Vec<Boot> = Vec::new();
+    for (bank, entries) in &banks {
+        for entry in entries {
+            let digest = digest_of(FORMAT, bank, bank, &entry.hash)?;
+            let pcr = pcr(FORMAT, bank, &entry.pcr.to_string())?;
+            match list.iter_mut().find(|boot| boot.name == entry.phase) {
+                Some(boot) => boot.add(pcr, digest, false),
+                None => {
+                    let mut boot = Boot { name: entry.phase.clone(), ..Boot::default() };
+                    boot.add(pcr, digest, false);
+                    list.push(boot);
+                }
+            }
+        }
+    }
+    boots(FORMAT, list)
+}
+
+/// One `.pcrlock` file: a component with one variant.
+pub(super) fn pcrlock(bytes: &[u8]) -> Result<PolicyValues, ImportError> {
+    const FORMAT: &str = "pcrlock";
+    #[derive(Deserialize)]
+    struct File {
+        records: Vec<Entry>,
+    }
+    #[derive(Deserialize)]
+    struct Entry {
+        pcr: u32,
+        digests: Vec<NamedDigest>,
+    }
+    let file: File = json(FORMAT, bytes)?;
+    let records = file.records.iter().enumerate().map(|(number, entry)| {
+        let place = format!("records[{number}]");
+        record(FORMAT, &place, entry.pcr, &entry.digests, String::new())
+    });
+    let records = records.collect::<Result<Vec<_>, _>>()?;
+    components(FORMAT, vec![Component { name: String::new(), variants: vec![records], optional: false }])
+}
+
+/// A canonical event log: the records, in order.
+pub(super) fn cel(bytes: &[u8]) -> Result<PolicyValues, ImportError> {
+    const FORMAT: &str = "cel-json";
+    #[derive(Deserialize)]
+    struct Entry {
+        pcr: u32,
+        recnum: u64,
+        digests: Vec<NamedDigest>,
+        #[serde(default)]
+        content: BTreeMap<String, serde_json::Value>,
+    }
+    let entries: Vec<Entry> = json(FORMAT, bytes)?;
+    let records = entries.iter().map(|entry| {
+        let text = |name: &str| entry.content.get(name).and_then(serde_json::Value::as_str);
+        let description = text("string").or(text("event_type")).unwrap_or_default().to_owned();
+        record(FORMAT, &format!("recnum {}", entry.recnum), entry.pcr, &entry.digests, description)
+    });
+    let records = records.collect::<Result<Vec<_>, _>>()?;
+    components(FORMAT, vec![Component { name: String::new(), variants: vec![records], optional: false }])
+}
+
+/// A record; algorithms that systemd does not know are passed over, as it does.
+fn record(
+    format: &'static str,
+    place: &str,
+    index: u32,
+    digests: &[NamedDigest],
+    description: String,
+) -> Result<Record, ImportError> {
+    let known = digests.iter().filter(|digest| digest.hash_alg.parse::<HashAlgorithm>().is_ok());
+    let digests: DigestSet = known
+        .map(|named| digest_of(format, place, &named.hash_alg, &named.digest))
+        .collect::<Result<_, ImportError>>()?;
+    if digests.is_empty() {
+        return Err(content(format, place, "has no digest of a known algorithm"));
+    }
+    Ok(Record { pcr: pcr(format, place, &index.to_string())?, digests, description })
+}

@@ -1,0 +1,13 @@
+//! Exports: what is written, what is refused, and what the consumers' own code says about it.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod consumers;
+mod documents;
+mod formats;
+mod imports;
+mod refusals;
+mod rego;
+mod signing;
+mod tpm;

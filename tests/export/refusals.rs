@@ -1,0 +1,271 @@
+//! What must not be exported, and how that is said.
+
+use serde_json::{Value, json};
+
+use crate::documents::{Doc, export, exported, folder, text};
+use crate::support::{fixture, premeasure, read, read_json};
+
+/// Runs an export of one altered document.
+fn altered(name: &str, change: impl FnOnce(&mut Value)) -> (Option<i32>, String) {
+    let mut document: Value = read_json(Doc::Tiny257.path());
+    change(&mut document);
+    let path = folder("altered").join(name);
+    std::fs::write(&path, document.to_string()).expect("writable");
+    let run = premeasure(["export", text(&path), "--format", "keylime"]);
+    assert!(run.stdout.is_empty(), "{name}: something was written");
+    (run.code, run.stderr)
+}
+
+#[test]
+fn a_document_of_a_newer_schema_is_refused() {
+    let (code, stderr) = altered("newer.json", |document| {
+        document["schema_version"] = json!("2.0.0");
+        document["something_new"] = json!(true);
+    });
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("schema version 2.0.0"), "{stderr}");
+}
+
+#[test]
+fn altered_measurements_and_values_are_refused() {
+    let (code, stderr) = altered("event.json", |document| {
+        let measurements = document["variants"][0]["measurements"].as_array_mut().expect("a list");
+        let load = measurements.iter_mut().find(|m| m["source"]["kind"] == "image").expect("an image load");
+        load["digests"]["sha256"] = json!("00".repeat(32));
+    });
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("was altered or damaged: variants[0].pcrs[4]"), "{stderr}");
+    let (code, stderr) = altered("value.json", |document| {
+        document["variants"][0]["pcrs"][11]["values"][0]["digests"]["sha384"] = json!("11".repeat(48));
+    });
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("variants[0].pcrs[11]"), "{stderr}");
+}
+
+#[test]
+fn other_files_are_refused_with_the_way_to_a_document() {
+    let list = fixture("boots/t-tiny-257/pcrs.json");
+    let run = premeasure(["export", text(&list), "--format", "keylime"]);
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("is no reference document"), "{}", run.stderr);
+    let image = fixture("t-tiny-257/uki.efi");
+    let run = premeasure(["export", text(&image), "--format", "keylime"]);
+    assert_eq!(run.code, Some(2));
+    assert!(
+        run.stderr.contains("is an image") && run.stderr.contains("premeasure predict"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn the_same_variant_twice_and_other_banks_are_refused() {
+    let run = export(&[Doc::Tiny257, Doc::Tiny257], &["--format", "keylime"]);
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("for the same files"), "{}", run.stderr);
+    let other = folder("banks").join("sha1.json");
+    let uki = fixture("t3-tiny-262/uki.efi");
+    let run = premeasure(["predict", text(&uki), "--bank", "sha1,sha256", "-o", text(&other)]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let run = premeasure(["export", text(&Doc::Tiny257.path()), text(&other), "--format", "keylime"]);
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("values of different banks can't be merged"), "{}", run.stderr);
+}
+
+/// Both tiny UKIs are called `uki.efi`: that must not make one of two releases vanish.
+#[test]
+fn releases_of_the_same_name_are_told_apart() {
+    let stdout = exported(&[Doc::Tiny257, Doc::Tiny262], &["--format", "flashbots"]);
+    let list: Value = serde_json::from_slice(&stdout).expect("JSON");
+    let names: Vec<&str> =
+        list.as_array().expect("a list").iter().filter_map(|item| item["measurement_id"].as_str()).collect();
+    assert_eq!(names.len(), 2);
+    assert_ne!(names[0], names[1]);
+}
+
+/// One image, two states of Secure Boot: stub 257 lets the firmware measure the kernel in one of them.
+#[test]
+fn two_ways_to_boot_one_image_are_two_boots() {
+    let list: Value = serde_json::from_slice(&exported(
+        &[Doc::Tiny257, Doc::Tiny257SecureBoot],
+        &["--format", "flashbots"],
+    ))
+    .expect("JSON");
+    assert_eq!(list.as_array().expect("a list").len(), 2);
+    assert_ne!(list[0]["measurements"]["4"], list[1]["measurements"]["4"]);
+    assert_eq!(list[0]["measurements"]["11"], list[1]["measurements"]["11"]);
+    // What both have in common is one value, so formats of one boot take it.
+    exported(&[Doc::Tiny257, Doc::Tiny257SecureBoot], &["--format", "systemd-measure"]);
+}
+
+#[test]
+fn a_register_is_untouched_only_for_those_who_accept_it() {
+    let list = |arguments: &[&str]| -> Value {
+        let mut all = vec!["--format", "keylime"];
+        all.extend(arguments);
+        serde_json::from_slice(&exported(&[Doc::Tiny257], &all)).expect("JSON")
+    };
+    assert!(list(&[]).get("8").is_none());
+    assert_eq!(list(&["--accept-assumption", "pcr-8-unused"])["8"], json!(["00".repeat(32)]));
+    // PCR 13 rests on two assumptions: one is not enough.
+    assert!(list(&["--accept-assumption", "no-companions"]).get("13").is_none());
+    assert_eq!(
+        list(&["--accept-assumption", "no-companions,userspace-systemd"])["13"],
+        json!(["00".repeat(32)])
+    );
+    let run = export(&[Doc::Tiny257], &["--format", "keylime", "--accept-assumption", "no-such-thing"]);
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("no selected variant assumes 'no-such-thing'"), "{}", run.stderr);
+}
+
+#[test]
+fn where_the_format_can_warn_an_assumption_is_only_warned_about() {
+    let stdout = exported(
+        &[Doc::Tiny257],
+        &[
+            "--format",
+            "constellation",
+            "--csp",
+            "Azure",
+            "--attestation-variant",
+            "azure-tdx",
+            "--image-version",
+            "v1.0.0",
+        ],
+    );
+    let envelope: Value = serde_json::from_slice(&stdout).expect("JSON");
+    let map = &envelope["list"][0]["measurements"];
+    assert_eq!(map["12"]["warnOnly"], json!(true));
+    assert_eq!(map["11"]["warnOnly"], json!(false));
+    assert!(map.get("7").is_none() && map.get("0").is_none(), "a PCR that is not known was written");
+}
+
+#[test]
+fn nothing_enforced_is_an_error() {
+    let run = export(&[Doc::Tiny257], &["--format", "keylime", "--pcr", "7,12"]);
+    assert_eq!(run.code, Some(2));
+    assert!(run.stdout.is_empty());
+    assert!(run.stderr.contains("would be enforced") && run.stderr.contains("hint:"), "{}", run.stderr);
+    let run = export(
+        &[Doc::Tiny257],
+        &[
+            "--format",
+            "constellation",
+            "--csp",
+            "AWS",
+            "--attestation-variant",
+            "aws-sev-snp",
+            "--image-version",
+            "v1.0.0",
+            "--pcr",
+            "14",
+            "--accept-assumption",
+            "all",
+        ],
+    );
+    assert_eq!(run.code, Some(2), "PCR 14 is never enforced by Constellation");
+}
+
+#[test]
+fn a_format_of_one_boot_does_not_take_two() {
+    for format in ["aws", "env", "systemd-measure", "cel-json", "cmc", "tec", "dstack", "kairos"] {
+        let mut arguments = vec!["--format", format, "--part", ""];
+        arguments.truncate(2);
+        if format == "kairos" {
+            arguments
+                .extend(["--tpm-hash", "0000000000000000000000000000000000000000000000000000000000000003"]);
+        }
+        let folder = folder(&format!("one-{format}"));
+        let output = folder.join("out");
+        arguments.extend(["-o", text(&output)]);
+        let run = export(&[Doc::Tiny257, Doc::Tiny262], &arguments);
+        assert_eq!(run.code, Some(2), "{format}: {}", run.stderr);
+        assert!(run.stderr.contains("takes one boot only"), "{format}: {}", run.stderr);
+        assert!(!output.exists(), "{format}: something was written");
+    }
+}
+
+#[test]
+fn options_of_other_formats_and_missing_ones_are_named() {
+    let run = export(&[Doc::Tiny257], &["--format", "keylime", "--csp", "AWS"]);
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("--csp is no option of keylime"), "{}", run.stderr);
+    let run = export(&[Doc::Tiny257], &["--format", "aws-kms"]);
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("aws-kms needs --principal"), "{}", run.stderr);
+    let run = export(&[Doc::Tiny257], &["--format", "aws", "--bank", "sha256"]);
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("with bank sha384 only"), "{}", run.stderr);
+}
+
+#[test]
+fn constellation_merges_the_clouds_of_one_release_only() {
+    let folder = folder("merge");
+    let (aws, both) = (folder.join("aws.json"), folder.join("both.json"));
+    let base = ["--format", "constellation", "--accept-assumption", "all", "--image-version"];
+    let run = |more: &[&str]| export(&[Doc::Tiny257], &[&base[..], more].concat());
+    let first = run(&["v1.2.3", "--csp", "AWS", "--attestation-variant", "aws-sev-snp", "-o", text(&aws)]);
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
+    let second = run(&[
+        "v1.2.3",
+        "--csp",
+        "GCP",
+        "--attestation-variant",
+        "gcp-sev-snp",
+        "--merge",
+        text(&aws),
+        "-o",
+        text(&both),
+    ]);
+    assert_eq!(second.code, Some(0), "{}", second.stderr);
+    let envelope: Value = read_json(&both);
+    let clouds: Vec<&str> = envelope["list"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|entry| entry["csp"].as_str())
+        .collect();
+    assert_eq!(clouds, ["AWS", "GCP"]);
+    let again =
+        run(&["v1.2.3", "--csp", "AWS", "--attestation-variant", "aws-sev-snp", "--merge", text(&aws)]);
+    assert_eq!(again.code, Some(2), "the same cloud twice");
+    let other =
+        run(&["v1.2.4", "--csp", "GCP", "--attestation-variant", "gcp-sev-snp", "--merge", text(&aws)]);
+    assert_eq!(other.code, Some(2));
+    assert!(other.stderr.contains("only entries of the same release"), "{}", other.stderr);
+}
+
+#[test]
+fn a_failed_export_leaves_the_old_file_alone() {
+    let path = folder("atomic").join("policy.json");
+    std::fs::write(&path, "old").expect("writable");
+    let run = export(&[Doc::Tiny257], &["--format", "keylime", "--pcr", "7", "-o", text(&path)]);
+    assert_eq!(run.code, Some(2));
+    assert_eq!(read(&path), b"old");
+}
+
+/// Names in a document are anybody's: they may not lead out of the folder that was asked for.
+#[test]
+fn a_hostile_name_stays_in_the_folder() {
+    let folder = folder("hostile");
+    let mut paths = Vec::new();
+    for (number, doc) in [Doc::Tiny257, Doc::Tiny262].into_iter().enumerate() {
+        let mut document: Value = read_json(doc.path());
+        document["variants"][0]["id"] = json!(format!("../../../../escaped-{number}\n"));
+        paths.push(folder.join(format!("{number}.json")));
+        std::fs::write(&paths[number], document.to_string()).expect("writable");
+    }
+    let output = folder.join("a/b/c");
+    let arguments = ["export", text(&paths[0]), text(&paths[1]), "--format", "pcrlock", "-o", text(&output)];
+    let run = premeasure(arguments);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let names: Vec<String> = std::fs::read_dir(output.join("650-uki.pcrlock.d"))
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert!(names.iter().all(|name| name.contains("escaped")), "{names:?}");
+    let beside = std::fs::read_dir(&folder).expect("readable").count();
+    assert_eq!(beside, 3, "something was written beside the folder");
+    assert!(!run.stderr.contains("escaped-0\n"), "a line break of a document reached the terminal");
+}
