@@ -83,8 +83,14 @@ pub(super) enum Subject {
 pub(super) fn identify(path: &Path, args: &WalkArgs) -> anyhow::Result<Subject> {
     let shown = path.display();
     if path.is_dir() {
-        let medium = Medium::of_folder(path).map_err(|error| explain(error, path))?;
-        return Ok(Subject::Medium(Box::new(medium)));
+        match Medium::of_folder(path) {
+            Ok(medium) => return Ok(Subject::Medium(Box::new(medium))),
+            Err(error @ MediumError::NoBootFolder(_)) => match image_in(path)? {
+                Some(image) => return identify(&image, args),
+                None => return Err(explain(error, path)),
+            },
+            Err(error) => return Err(explain(error, path)),
+        }
     }
     let file = open(path)?;
     let limit = args.max_size.unwrap_or(DEFAULT_MAX_SIZE);
@@ -108,6 +114,36 @@ pub(super) fn identify(path: &Path, args: &WalkArgs) -> anyhow::Result<Subject> 
         medium.steps.insert(0, format!("{} around:", layers.join(", ")));
     }
     Ok(Subject::Medium(Box::new(medium)))
+}
+
+/// The disk image in a folder of build results, as mkosi writes one: the only `*.raw`, compressed or not, that is no split
+/// partition.
+fn image_in(folder: &Path) -> anyhow::Result<Option<PathBuf>> {
+    let mut images = Vec::new();
+    for entry in std::fs::read_dir(folder)?.take(4096) {
+        let path = entry?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        let stem = [".zst", ".xz", ".gz"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
+        // Split partitions are named IMAGE.root-x86-64.raw and the like.
+        let is_disk = stem.strip_suffix(".raw").is_some_and(|stem| {
+            ![".root", ".usr", ".esp", ".xbootldr"].iter().any(|part| stem.contains(part))
+        });
+        if is_disk && path.is_file() {
+            images.push(path);
+        }
+    }
+    images.sort();
+    match images.as_slice() {
+        [] => Ok(None),
+        [only] => Ok(Some(only.clone())),
+        several => {
+            let names: Vec<String> = several.iter().map(|path| path.display().to_string()).collect();
+            Err(hinted(
+                format!("{}: has several disk images: {}", folder.display(), names.join(", ")),
+                "name one of them",
+            ))
+        }
+    }
 }
 
 fn explain_container(error: ContainerError, path: &Path) -> anyhow::Error {
