@@ -45,13 +45,16 @@ fn assert_refused(path: &Path, words: &[&str]) {
 #[test]
 fn what_is_no_pe_file_is_refused_by_name() {
     assert_refused(&write("empty.efi", b""), &["is empty", "hint:"]);
-    assert_refused(&write("one-byte.efi", b"M"), &["not a PE image"]);
-    assert_refused(&write("text.efi", &[b'x'; 4096]), &["not a PE image: e_magic at offset 0x0"]);
-    assert_refused(&folder("a-folder.efi"), &["directory"]);
+    assert_refused(&write("one-byte.efi", b"M"), &["neither a UKI, a disk nor a boot partition"]);
+    assert_refused(
+        &write("text.efi", &[b'x'; 4096]),
+        &["neither a UKI, a disk nor a boot partition", "no FAT file system"],
+    );
+    assert_refused(&folder("a-folder.efi"), &["no boot partition"]);
     assert_refused(Path::new("/nowhere/missing.efi"), &["No such file"]);
     let mut elf = read(fixture("t-tiny-257/uki.efi"));
     elf[0..4].copy_from_slice(b"\x7fELF");
-    assert_refused(&write("elf.efi", &elf), &["e_magic"]);
+    assert_refused(&write("elf.efi", &elf), &["neither a UKI, a disk nor a boot partition"]);
 }
 
 #[test]

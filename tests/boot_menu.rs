@@ -39,7 +39,9 @@ fn boot_partition(folder: &Path, loader_conf: &str) {
     for path in ["EFI/BOOT", "EFI/Linux", "loader/entries"] {
         std::fs::create_dir_all(folder.join(path)).expect("made");
     }
-    let copy = |from: &Path, to: &str| drop(std::fs::copy(from, folder.join(to)).expect("copied"));
+    let copy = |from: &Path, to: &str| {
+        std::fs::copy(from, folder.join(to)).expect("copied");
+    };
     copy(&disks::esp("c-sdboot-257").join("EFI/BOOT/BOOTX64.EFI"), "EFI/BOOT/BOOTX64.EFI");
     copy(&disks::esp("g2-type1-252").join("rig/vmlinuz"), "vmlinuz");
     for name in TYPE2 {

@@ -321,5 +321,5 @@ fn what_is_no_pe_image_is_an_error_with_a_hint() {
     }
     let folder = premeasure(&["inspect", env!("CARGO_MANIFEST_DIR")]);
     assert_eq!(folder.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&folder.stderr).contains("is a directory"));
+    assert!(String::from_utf8_lossy(&folder.stderr).contains("no boot partition"));
 }

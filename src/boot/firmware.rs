@@ -49,7 +49,8 @@ pub(super) fn power_on(scenario: &Scenario, recorder: &mut Recorder<'_>) {
         secure_boot::begin(scenario, recorder);
         return;
     }
-    let separator_only = scenario.platform.separator_only;
+    // A machine that nobody described may have devices with firmware of their own.
+    let separator_only = if scenario.platform_declared { scenario.platform.separator_only } else { &[] };
     if !separator_only.is_empty() {
         recorder.assume(
             "no-option-roms",
@@ -69,7 +70,8 @@ pub(super) fn power_on(scenario: &Scenario, recorder: &mut Recorder<'_>) {
             GapCode::Firmware,
             &FIRMWARE,
             "the firmware's own measurements are not part of the image",
-            "--baseline with an event log of the machine it will run on",
+            "--baseline with an event log of the machine it will run on; --platform for PCR 2, 3 and 6 of a machine without \
+             option ROMs",
         );
     }
     secure_boot::measure_variables(scenario, recorder);

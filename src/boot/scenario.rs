@@ -49,6 +49,8 @@ impl ExitBootServices {
 pub struct Scenario {
     /// The firmware.
     pub platform: Platform,
+    /// Somebody named the platform or described the machine; otherwise nothing is taken for granted of its devices.
+    pub platform_declared: bool,
     /// The firmware's image.
     pub firmware: Option<Arc<FirmwareImage>>,
     /// The machine's shape.

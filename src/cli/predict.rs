@@ -119,9 +119,9 @@ pub(super) struct BootArgs {
     /// The machine is a confidential VM (SEV, TDX)
     #[arg(long, help_heading = "Machine")]
     confidential_vm: bool,
-    /// Firmware under the image
-    #[arg(long, value_name = "NAME", value_parser = platform_parser(), default_value = "ovmf", help_heading = "Machine")]
-    platform: Platform,
+    /// Firmware under the image; named, its profile also settles PCR 2, 3 and 6 [default: ovmf, PCR 2, 3, 6 unknown]
+    #[arg(long, value_name = "NAME", value_parser = platform_parser(), help_heading = "Machine")]
+    platform: Option<Platform>,
     /// The machine's shape as some firmware measures it: cpus=N,mem=MIB
     #[arg(long, value_name = "SHAPE", value_parser = parse_machine, help_heading = "Machine")]
     machine: Option<Machine>,
@@ -366,7 +366,7 @@ fn request(
 ) -> anyhow::Result<Request> {
     let baselines = args.keys.baselines(&mut chain.inputs)?;
     let banks = if args.banks.is_empty() {
-        default_banks(args.platform, &baselines)
+        default_banks(args.platform.unwrap_or_default(), &baselines)
     } else {
         let mut banks = args.banks.clone();
         banks.sort_unstable();
@@ -400,9 +400,11 @@ fn default_banks(platform: Platform, baselines: &[RecordedPlatform]) -> Vec<Hash
 }
 
 fn scenario(args: &BootArgs) -> anyhow::Result<Scenario> {
+    let firmware = args.keys.firmware()?.map(std::sync::Arc::new);
     Ok(Scenario {
-        platform: args.platform,
-        firmware: args.keys.firmware()?.map(std::sync::Arc::new),
+        platform: args.platform.unwrap_or_default(),
+        platform_declared: args.platform.is_some() || args.machine.is_some() || firmware.is_some(),
+        firmware,
         machine: args.machine,
         confidential_vm: args.confidential_vm,
         load_options: args.cmdline.as_deref().map(utf16_units),

@@ -63,8 +63,10 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Variable>, ParseError> {
     while let Some((state, variable)) = next(&mut store, authenticated)? {
         let Some(variable) = variable else { continue };
         if found.len() >= MAX_VARIABLES {
-            let kind =
-                ParseErrorKind::TooLarge { found: found.len() as u64 + 1, limit: MAX_VARIABLES as u64 };
+            let kind = ParseErrorKind::TooLarge {
+                found: (found.len() as u64).saturating_add(1),
+                limit: MAX_VARIABLES as u64,
+            };
             return Err(store.error("VARIABLE_STORE_HEADER", kind));
         }
         found.push((state, variable));
@@ -307,7 +309,7 @@ mod tests {
         bytes.extend(1_u64.to_le_bytes());
         bytes.extend(0_u64.to_le_bytes());
         let record = bytes.len();
-        bytes.extend([0xFF & !2; 8]); // spare complete
+        bytes.extend([!2_u8; 8]); // spare complete
         bytes.extend([0; 32]);
         bytes.resize(8192, 0xFF);
         let error = read(&bytes).expect_err("the write is not finished");

@@ -4,6 +4,8 @@
 //! `PREMEASURE_CORPUS` names a folder with logs of other projects; without it those tests say that they were
 //! skipped.
 
+#![allow(clippy::print_stdout, clippy::print_stderr)] // what was skipped, and how much was compared
+
 mod command;
 mod corpus;
 mod fixtures;

@@ -7,7 +7,10 @@ use std::path::Path;
 #[path = "../../fuzz/targets/logs.rs"]
 mod logs;
 
-const TARGETS: [(&str, fn(&[u8])); 8] = [
+/// A fuzz target: its name, and what it does with an input.
+type Target = (&'static str, fn(&[u8]));
+
+const TARGETS: [Target; 8] = [
     ("event_log", logs::event_log),
     ("event_data", logs::event_data),
     ("boot_log", logs::boot_log),

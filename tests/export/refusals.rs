@@ -110,7 +110,7 @@ fn a_register_is_untouched_only_for_those_who_accept_it() {
     // PCR 13 rests on two assumptions: one is not enough.
     assert!(list(&["--accept-assumption", "no-companions"]).get("13").is_none());
     assert_eq!(
-        list(&["--accept-assumption", "no-companions,userspace-systemd"])["13"],
+        list(&["--accept-assumption", "no-companions,initrd-systemd"])["13"],
         json!(["00".repeat(32)])
     );
     let run = export(&[Doc::Tiny257], &["--format", "keylime", "--accept-assumption", "no-such-thing"]);
