@@ -71,7 +71,6 @@ impl Shared<'_> {
     }
 
     fn work(&self) {
-        let mut buffers: Vec<Vec<u8>> = Vec::new();
         let mut queue = self.lock();
         while !queue.is_done() {
             match queue.next_task() {
@@ -80,11 +79,11 @@ impl Shared<'_> {
                     lane.absorb(&window);
                     queue = self.lock();
                     drop(window);
-                    buffers.extend(queue.hashed(index, lane));
+                    queue.hashed(index, lane);
                 }
                 Some(Task::Read(offset, length)) => {
+                    let mut bytes = queue.buffer();
                     drop(queue);
-                    let mut bytes = buffers.pop().unwrap_or_default();
                     bytes.resize(length as usize, 0);
                     let result = self.source.read_exact_at(offset, &mut bytes);
                     (self.progress)(length);

@@ -31,6 +31,8 @@ pub(super) struct Queue {
     /// Lane, and the window that it has.
     busy: BTreeMap<usize, usize>,
     error: Option<HashError>,
+    /// Buffers of windows that are done with, for the next reads.
+    spare: Vec<Vec<u8>>,
 }
 
 /// Something for a worker to do.
@@ -56,6 +58,7 @@ impl Queue {
             waiting,
             busy: BTreeMap::new(),
             error: None,
+            spare: Vec::new(),
         }
     }
 
@@ -102,8 +105,13 @@ impl Queue {
         Some(Task::Read(offset, length))
     }
 
-    /// A lane has absorbed its window. Gives back the buffer of a window that nobody needs any more.
-    pub(super) fn hashed(&mut self, index: usize, lane: Box<Lane>) -> Option<Vec<u8>> {
+    /// A buffer for a read; used before, if there is one.
+    pub(super) fn buffer(&mut self) -> Vec<u8> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// A lane has absorbed its window.
+    pub(super) fn hashed(&mut self, index: usize, lane: Box<Lane>) {
         let number = self.busy.remove(&index).unwrap_or(self.first);
         if let Some(wants) = lane.wants() {
             // Windows ascend, so the one that it wants next is a later one, in memory or not.
@@ -117,7 +125,7 @@ impl Queue {
         if let Some(slot) = self.lanes.get_mut(index) {
             *slot = Some(lane);
         }
-        self.retire()
+        self.retire();
     }
 
     /// A window was read, or could not be.
@@ -140,8 +148,8 @@ impl Queue {
         self.retire();
     }
 
-    /// Drops windows that no lane needs any more; gives back one buffer for the next read.
-    fn retire(&mut self) -> Option<Vec<u8>> {
+    /// Drops windows that no lane needs any more.
+    fn retire(&mut self) {
         let needed = self
             .ready
             .first()
@@ -150,13 +158,13 @@ impl Queue {
             .chain(self.busy.values().copied())
             .min();
         let needed = needed.unwrap_or(usize::MAX);
-        let mut buffer = None;
         while self.first < needed
             && let Some(window) = self.ring.pop_front()
         {
             self.first += 1;
-            buffer = Arc::into_inner(window).map(|window| window.bytes).or(buffer);
+            if self.spare.len() < LOW {
+                self.spare.extend(Arc::into_inner(window).map(|window| window.bytes));
+            }
         }
-        buffer
     }
 }
