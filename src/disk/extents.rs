@@ -15,7 +15,7 @@ pub struct Extent {
     bytes: Blob,
 }
 
-/// Pieces one behind the other; see the [module](self).
+/// Pieces one behind the other; see the module.
 #[derive(Debug, Default)]
 pub struct Extents {
     pieces: Vec<Extent>,

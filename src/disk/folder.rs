@@ -10,7 +10,7 @@ use crate::source::Blob;
 /// Most entries of one folder: as many as FAT allows.
 const MAX_ENTRIES: usize = 1 << 16;
 
-/// A folder as a volume; see the [module](self).
+/// A folder as a volume; see the module.
 #[derive(Debug, Clone)]
 pub struct FolderVolume {
     root: PathBuf,
