@@ -2,13 +2,13 @@
 # Compares whole processes on a UKI of 250 MiB and prints a table: premeasure against systemd-measure, pesign and
 # nitro-tpm-pcr-compute, as far as they are installed. They don't do the same work; the table says what each does.
 # usage: benches/compare.sh [MIB]
-# needs: hyperfine jq binutils systemd-boot-efi (the stub), and a kernel: fixtures/boots/disks.tar.zst has one
+# needs: hyperfine jq time binutils systemd-boot-efi (the stub), and a kernel: fixtures/boots/disks.tar.zst has one
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mib=${1:-250}
 stub=/usr/lib/systemd/boot/efi/linuxx64.efi.stub
 measure=$(command -v systemd-measure || ls /usr/lib/systemd/systemd-measure /lib/systemd/systemd-measure 2>/dev/null | head -1 || true)
-for tool in hyperfine jq objcopy zstd mcopy; do
+for tool in hyperfine jq /usr/bin/time objcopy zstd mcopy; do
 	command -v $tool >/dev/null || { echo "compare.sh: $tool is missing" >&2; exit 2; }
 done
 [ -e $stub ] || { echo "compare.sh: $stub is missing (Debian: systemd-boot-efi)" >&2; exit 2; }
@@ -39,12 +39,8 @@ run() {
 	shift
 	hyperfine -N --warmup 1 --runs 10 --export-json result.json "$@" >/dev/null 2>&1 || { rows+=("$name|failed|||"); return 0; }
 	local peak
-	peak=$(/usr/bin/env python3 - "$@" <<-'PY'
-		import resource, shlex, subprocess, sys
-		subprocess.run(shlex.split(sys.argv[1]), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-		print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
-	PY
-	)
+	# shellcheck disable=SC2086
+	peak=$(($(/usr/bin/time -f %M $1 2>&1 >/dev/null | tail -1) / 1024))
 	rows+=("$name|$(jq -r '.results[0] | "\(.mean*1000|round)|\(.stddev*1000|round)|\((.user+.system)*1000|round)"' result.json)|$peak")
 }
 
