@@ -443,7 +443,7 @@ fn number_or_none(text: Option<&str>, option: &str) -> anyhow::Result<Declared<u
     })
 }
 
-fn machine_id(text: &str) -> anyhow::Result<String> {
+pub(super) fn machine_id(text: &str) -> anyhow::Result<String> {
     let id = text.replace('-', "").to_ascii_lowercase();
     anyhow::ensure!(
         id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()),

@@ -1,11 +1,13 @@
 //! `premeasure log`: event logs of every kind, shown, replayed, checked and converted.
 
 mod against;
+mod aggregate;
 mod check;
 mod continuation;
 mod convert;
 mod folder;
 mod input;
+mod nv;
 mod replay;
 mod show;
 mod show_json;

@@ -68,6 +68,8 @@ struct JsonEvent {
     digests: BTreeMap<String, String>,
     summary: String,
     data: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vouched: Option<bool>,
     rule: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
@@ -102,6 +104,7 @@ impl JsonEvent {
             digests: digests.collect(),
             summary: event.summary.clone(),
             data: event.trust().name(),
+            vouched: event.vouched,
             rule: rule_name(event.coverage.rule),
             problem: event.problem.clone(),
             fields: event.fields.iter().map(|field| JsonField::new(event, field)).collect(),
