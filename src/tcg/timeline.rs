@@ -252,6 +252,7 @@ impl fmt::Display for LogFormat {
 pub fn merge<'l>(logs: &'l [BootLog<'l>]) -> Vec<TimelineRecord<'l>> {
     let order = order(logs);
     let overlaps = overlap::overlaps(&order);
+    let of_firmware = logs.iter().find(|log| log.rank() == 0).map(BootLog::banks);
     let guest = logs.iter().any(|log| log.format == LogFormat::Ccel);
     let mut timeline = Vec::new();
     for (index, log) in order {
@@ -260,6 +261,10 @@ pub fn merge<'l>(logs: &'l [BootLog<'l>]) -> Vec<TimelineRecord<'l>> {
         for (mut record, number) in log.iter().zip(0_u64..).skip(known) {
             if guest && log.format == LogFormat::FinalEvents {
                 record.register = Register::of(RegisterKind::Mr, record.register.index());
+            }
+            if let (Content::ImaTemplate { .. }, Some(banks)) = (&record.content, &of_firmware) {
+                // IMA's log has one digest; those of other banks were computed, whether or not the TPM has them.
+                record.digests.retain(|bank| banks.contains(&bank));
             }
             timeline.push(TimelineRecord { log: index, number, uintn, record });
         }

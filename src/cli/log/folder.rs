@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::input::{read_log, with_registers};
 use super::nv::{self, Indices, nv_indices};
 use super::replay::{Registers, ReplayArgs, registers};
-use crate::cli::output::{self, EXIT_ERROR, printable};
+use crate::cli::output::{self, EXIT_ERROR, plain_json, printable};
 use crate::tcg::HashAlgorithm;
 use crate::tcg::eventlog::RegisterKind;
 use crate::tcg::timeline::{self, BootLog};
@@ -80,7 +80,7 @@ pub(super) fn line(name: &str, log: &BootLog<'_>, banks: &[HashAlgorithm]) -> an
         nv: nv::json(&nv_indices(std::slice::from_ref(log))),
         error: log.error.as_ref().map(ToString::to_string),
     };
-    Ok(serde_json::to_string(&line)? + "\n")
+    Ok(plain_json(&serde_json::to_string(&line)?).into_owned() + "\n")
 }
 
 /// Regular files of a folder and the folders in it. Links are not followed: a folder of captures has none, and a

@@ -100,6 +100,11 @@ impl<'a> RecordDigests<'a> {
     /// Digests that a record may have.
     pub const MAX: usize = 16;
 
+    /// Keeps those of wanted banks, and those of algorithms that we do not know.
+    pub(crate) fn retain(&mut self, wanted: impl Fn(HashAlgorithm) -> bool) {
+        self.0.retain(|(algorithm, _)| algorithm.known().is_none_or(&wanted));
+    }
+
     /// Adds one.
     ///
     /// # Errors
