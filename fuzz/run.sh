@@ -17,7 +17,7 @@ seed() { # TARGET FILE...: copies each file under a name of its own
 }
 
 boots=../fixtures/boots
-seed event_log $boots/*/eventlog.bin
+seed event_log $boots/*/eventlog.bin seeds/boot_log/final-events
 seed boot_log $boots/*/eventlog.bin $boots/*/guest/tpm2-measure.log $boots/*/guest/ima_runtime_measurements seeds/*/*
 seed cel_json $boots/*/guest/tpm2-measure.log seeds/cel_json/*
 seed ima $boots/*/guest/ima_runtime_measurements seeds/ima/*

@@ -5,13 +5,15 @@ use premeasure::source::parse_registers;
 use premeasure::tcg::cel::{self, Records, write_json};
 use premeasure::tcg::check::check;
 use premeasure::tcg::event_data::{Context, coverage, decode};
-use premeasure::tcg::eventlog::{EventLog, write_log};
+use premeasure::tcg::eventlog::{EventLog, read_final_events, write_log};
 use premeasure::tcg::timeline::{self, BootLog};
 use premeasure::tcg::{Digest, EventType, HashAlgorithm, ima, nvpcr};
 use premeasure::uefi::variable::Uintn;
 
-/// A firmware log: what was read is written back, sound or not; the replay has no register that does not exist.
+/// A firmware log: what was read is written back, sound or not; the replay has no register that does not exist. The same
+/// bytes as a final events table.
 pub(crate) fn event_log(data: &[u8]) {
+    rewrite(&read_final_events(data));
     let (log, sound) = match EventLog::parse(data) {
         Ok(log) => (log, true),
         Err(broken) => {

@@ -134,12 +134,17 @@ pub(super) fn wanted(bank: HashAlgorithm, banks: &[HashAlgorithm]) -> bool {
     banks.is_empty() || banks.contains(&bank)
 }
 
-/// The name of a register.
-pub(super) fn register_name(kind: RegisterKind, register: PcrIndex) -> &'static str {
-    match kind {
-        RegisterKind::Pcr => register.name(),
-        RegisterKind::Mr => {
-            MeasurementRegister::try_from(u32::from(register.get())).map_or("", MeasurementRegister::name)
+/// The name of a register; of a confidential guest's, also the PCRs that share it.
+pub(super) fn register_name(kind: RegisterKind, register: PcrIndex) -> String {
+    match (kind, MeasurementRegister::try_from(u32::from(register.get()))) {
+        (RegisterKind::Pcr, _) => register.name().to_owned(),
+        (RegisterKind::Mr, Err(_)) => String::new(),
+        (RegisterKind::Mr, Ok(register)) => {
+            let pcrs: Vec<String> = register.pcrs().map(|pcr| pcr.to_string()).collect();
+            match pcrs.as_slice() {
+                [] => register.name().to_owned(),
+                [..] => format!("{} (PCR {})", register.name(), pcrs.join(", ")),
+            }
         }
     }
 }
