@@ -1,6 +1,6 @@
 //! Kairos: the `SealedVolume` object of kcrypt-challenger (`keyserver.kairos.io/v1alpha1`).
 
-use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, StageRule};
+use super::exporter::{BankRule, ExportError, Exporter, Output, StageRule};
 use super::options::{OptionError, OptionSpec};
 use super::release::Export;
 use crate::boot::Stage;
@@ -33,14 +33,9 @@ pub(super) const EXPORTER: Exporter = Exporter {
     stage: StageRule::One(Stage::EnterInitrd),
     bank: BankRule::Fixed(HashAlgorithm::Sha256),
     pcrs: &[0, 7, 11],
-    default_pcrs: &[],
-    content: Content::Values,
-    alternatives: Alternatives::None,
     options: &[TPM_HASH, NAME, NAMESPACE, LABEL],
-    warns: false,
-    signs: false,
-    parts: &[],
     write,
+    ..Exporter::BASE
 };
 
 fn write(export: &Export<'_>) -> Result<Output, ExportError> {

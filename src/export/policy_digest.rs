@@ -1,6 +1,6 @@
 //! Digests of TPM policies: `TPM2_PolicyPCR` over predicted values.
 
-use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, StageRule};
+use super::exporter::{Alternatives, ExportError, Exporter, Output, StageRule};
 use super::json::{list, object};
 use super::phases::{DEFAULT_PHASES, KERNEL_BOOT, phases};
 use super::release::Export;
@@ -21,16 +21,11 @@ pub(super) const EXPORTER: Exporter = Exporter {
         "which boot and stage a digest is of stands in the report only",
     ],
     stage: StageRule::Several(DEFAULT_PHASES),
-    bank: BankRule::All,
     pcrs: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23],
     default_pcrs: &[KERNEL_BOOT],
-    content: Content::Values,
     alternatives: Alternatives::Joint,
-    options: &[],
-    warns: false,
-    signs: false,
-    parts: &[],
     write,
+    ..Exporter::BASE
 };
 
 fn write(export: &Export<'_>) -> Result<Output, ExportError> {

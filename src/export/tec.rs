@@ -3,7 +3,7 @@
 //! The operator (`compute-pcrs-lib`, `Part` and `combine_images`) ignores the values and computes them again from the
 //! events of all approved images; an event's `id` is a closed enumeration, and one unknown word makes the label fail.
 
-use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, StageRule};
+use super::exporter::{BankRule, Content, ExportError, Exporter, Output, StageRule};
 use super::json::{Json, list, object};
 use super::options::{OptionError, OptionSpec};
 use super::release::{Export, Release};
@@ -40,14 +40,11 @@ pub(super) const EXPORTER: Exporter = Exporter {
     stage: StageRule::Fixed(Stage::ExitBootServices),
     bank: BankRule::Fixed(HashAlgorithm::Sha256),
     pcrs: &[4, 7, 11],
-    default_pcrs: &[],
     content: Content::Events,
-    alternatives: Alternatives::None,
     options: &[IMAGE, NAME, NAMESPACE, FIRST_SEEN],
-    warns: false,
-    signs: false,
     parts: &["label", "approvedimage", "configmap"],
     write,
+    ..Exporter::BASE
 };
 
 fn write(export: &Export<'_>) -> Result<Output, ExportError> {

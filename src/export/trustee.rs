@@ -4,11 +4,10 @@
 //! Formats as in Trustee's `rvps` (`extractors/sample`, `storage/local_json`), `kbs` (`attestation-policy` route) and
 //! trustee-operator (`kbsRvpsRefValuesConfigMapName`).
 
-use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, StageRule};
+use super::exporter::{Alternatives, BankRule, ExportError, Exporter, Output};
 use super::json::{Json, list, object};
 use super::options::{OptionError, OptionSpec};
 use super::release::Export;
-use crate::boot::Stage;
 use crate::tcg::HashAlgorithm;
 
 const POLICY: &str = include_str!("trustee.rego");
@@ -47,15 +46,10 @@ pub(super) const EXPORTER: Exporter = Exporter {
         "PCR 8 is left out: guest components extend their init data into it",
         "TEE reference values (measurement, tcb_..., mr_td) and trusted_aks have to come from elsewhere",
     ],
-    stage: StageRule::One(Stage::Ready),
     bank: BankRule::Fixed(HashAlgorithm::Sha256),
     pcrs: &[0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 12, 13, 14, 15],
-    default_pcrs: &[],
-    content: Content::Values,
     alternatives: Alternatives::Joint,
     options: &[NAME, NAMESPACE, EXPIRATION],
-    warns: false,
-    signs: false,
     parts: &[
         "payload",
         "message",
@@ -67,6 +61,7 @@ pub(super) const EXPORTER: Exporter = Exporter {
         "coverage",
     ],
     write,
+    ..Exporter::BASE
 };
 
 fn write(export: &Export<'_>) -> Result<Output, ExportError> {
