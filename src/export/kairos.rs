@@ -1,7 +1,7 @@
 //! Kairos: the `SealedVolume` object of kcrypt-challenger (`keyserver.kairos.io/v1alpha1`).
 
 use super::exporter::{BankRule, ExportError, Exporter, Output, StageRule};
-use super::options::{OptionError, OptionSpec};
+use super::options::{NAMESPACE, OptionError, OptionSpec};
 use super::release::Export;
 use crate::boot::Stage;
 use crate::tcg::HashAlgorithm;
@@ -13,8 +13,6 @@ const TPM_HASH: OptionSpec = OptionSpec::text(
 )
 .required();
 const NAME: OptionSpec = OptionSpec::text("name", "NAME", "name of the object").default("premeasure");
-const NAMESPACE: OptionSpec =
-    OptionSpec::text("namespace", "NAME", "Kubernetes namespace of the objects").default("default");
 const LABEL: OptionSpec = OptionSpec::text("partition-label", "LABEL", "label of the encrypted partition")
     .default("COS_PERSISTENT");
 

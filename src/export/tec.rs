@@ -18,8 +18,7 @@ const IMAGE: OptionSpec = OptionSpec::text(
 );
 const NAME: OptionSpec =
     OptionSpec::text("approved-image", "NAME", "name of the ApprovedImage").default("image");
-const NAMESPACE: OptionSpec = OptionSpec::text("namespace", "NAME", "Kubernetes namespace of the objects")
-    .default("trusted-execution-clusters");
+const NAMESPACE: OptionSpec = super::options::NAMESPACE.default("trusted-execution-clusters");
 const FIRST_SEEN: OptionSpec =
     OptionSpec::text("first-seen", "TIME", "first_seen in the ConfigMap (RFC 3339)")
         .default("1970-01-01T00:00:00Z");

@@ -6,7 +6,7 @@
 
 use super::exporter::{Alternatives, BankRule, ExportError, Exporter, Output};
 use super::json::{Json, list, object};
-use super::options::{OptionError, OptionSpec};
+use super::options::{NAMESPACE, OptionError, OptionSpec};
 use super::release::Export;
 use crate::tcg::HashAlgorithm;
 
@@ -22,8 +22,6 @@ const NAME: OptionSpec = OptionSpec::text(
     "name of the reference values: lower case letters, digits, _ (or - in Kubernetes names)",
 )
 .default("premeasure");
-const NAMESPACE: OptionSpec =
-    OptionSpec::text("namespace", "NAME", "Kubernetes namespace of the objects").default("default");
 const EXPIRATION: OptionSpec = OptionSpec::text(
     "expiration",
     "TIME",

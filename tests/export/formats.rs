@@ -54,6 +54,7 @@ const EXAMPLES: &[Example] = &[
     example("trustee", TWO, ALL),
     example("tec", ONE, &["--image", IMAGE]),
     example("keylime", TWO, ALL),
+    example("keylime-mb", ONE, ALL),
     example("aws", ONE, ALL),
     example(
         "aws-kms",
