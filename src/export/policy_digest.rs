@@ -12,7 +12,7 @@ const POLICY_PCR: u32 = 0x0000_017F;
 /// Policy digests.
 pub(super) const EXPORTER: Exporter = Exporter {
     name: "policy-digest",
-    summary: "TPM2_PolicyPCR digests, what an offline signer signs for .pcrsig",
+    summary: "TPM2_PolicyPCR digests, as systemd-measure policy-digest prints them for an offline signer",
     reader: "ukify and systemd-measure (offline signing), tpm2_policyauthorize, tpm2_create -L",
     fed: "sign each digest and give the signatures to --format pcrsig --signatures, or seal to a digest",
     limits: &[
@@ -32,7 +32,13 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
     let banks = export.banks.iter().map(|bank| {
         let digests = digests(export, *bank)?;
         let entries = digests.iter().map(|policy| {
-            object([("pcrs", list(policy.pcrs.iter().copied())), ("pol", policy.digest.to_string().into())])
+            let digest = policy.digest.to_string();
+            object([
+                ("pcrs", list(policy.pcrs.iter().copied())),
+                ("pol", digest.as_str().into()),
+                // What is signed: systemd would append a policyref here, which nothing of ours has.
+                ("tbs", digest.into()),
+            ])
         });
         Ok((bank.name(), list(entries)))
     });

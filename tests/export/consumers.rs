@@ -1,6 +1,6 @@
-//! Consumers' own code, as far as it is installed: systemd-measure, Keylime; and independent decoders.
+//! Consumers' own code, as far as it is installed, and independent decoders.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -95,60 +95,6 @@ fn dstack_files_hold_the_uki_and_nothing_else() {
         .find(|record| record["content"]["event_type"] == "EV_EFI_BOOT_SERVICES_APPLICATION");
     let digest = load.expect("an image load")["digests"][0]["digest"].as_str().expect("hex");
     assert_eq!(hex::encode(map[1].1.as_bytes().expect("bytes")), digest);
-}
-
-/// Witness: `systemd-measure` of Debian 12 (252), on the sections of a UKI with a stub of its version: the same JSON, in all
-/// banks. It needs the sections as files, which objcopy extracts.
-#[test]
-fn systemd_measure_prints_the_same() {
-    const MEASURE: &str = "/lib/systemd/systemd-measure";
-    if skipped_without(&[MEASURE, "objcopy", "zstd"]) {
-        return;
-    }
-    let Some(uki) = uki_252() else { return };
-    let folder = folder("systemd-measure");
-    for section in ["linux", "osrel", "cmdline", "initrd"] {
-        let to = folder.join(section);
-        tool(Command::new("objcopy").args([
-            "-O",
-            "binary",
-            "--dump-section",
-            &format!(".{section}={}", text(&to)),
-            text(&uki),
-            "/dev/null",
-        ]));
-    }
-    let mut measure = Command::new(MEASURE);
-    measure.args(["calculate", "--json=short"]);
-    for section in ["linux", "osrel", "cmdline", "initrd"] {
-        measure.arg(format!("--{section}={}", text(&folder.join(section))));
-    }
-    for bank in ["sha1", "sha256", "sha384", "sha512"] {
-        measure.arg(format!("--bank={bank}"));
-    }
-    let theirs: Value = serde_json::from_str(&tool(&mut measure)).expect("JSON");
-    let document = folder.join("document.json");
-    let run = premeasure([
-        "predict",
-        text(&uki),
-        "--bank",
-        "sha1,sha256,sha384,sha512",
-        "--secure-boot",
-        "off",
-        "-o",
-        text(&document),
-    ]);
-    assert_eq!(run.code, Some(0), "{}", run.stderr);
-    let run = premeasure(["export", text(&document), "--format", "systemd-measure"]);
-    assert_eq!(run.json::<Value>(), theirs);
-}
-
-/// The UKI of the boot with stub 252, from the disks of the fixtures.
-fn uki_252() -> Option<PathBuf> {
-    if skipped_without(&["mcopy"]) {
-        return None;
-    }
-    Some(crate::support::disks::esp("a-uki-direct-252").join("EFI/BOOT/BOOTX64.EFI"))
 }
 
 /// Python with Keylime, named by `PREMEASURE_KEYLIME_PYTHON`.

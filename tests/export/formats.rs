@@ -315,7 +315,9 @@ fn part_of(format: &str, file: &str) -> &'static str {
 /// Writes an example and returns its files. The version of the program is not part of a format.
 fn write(example: &Example) -> Vec<(String, Vec<u8>)> {
     let exporter = EXPORTERS.iter().find(|exporter| exporter.name == example.format).expect("a format");
-    let folder = folder(&format!("export-{}-{:?}", example.format, std::thread::current().id()));
+    // Tests run beside each other, as threads or as processes: each has folders of its own.
+    let test = std::thread::current().name().unwrap_or("test").replace("::", "-");
+    let folder = folder(&format!("{test}-{}", example.format));
     let output = if exporter.parts.is_empty() { folder.join("out") } else { folder.clone() };
     let mut arguments = vec!["--format", example.format, "--output", text(&output)];
     arguments.extend(example.arguments);
