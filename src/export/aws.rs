@@ -15,7 +15,12 @@ pub(super) const MEASUREMENTS: Exporter = Exporter {
     summary: "NitroTPM measurements, as nitro-tpm-pcr-compute prints them",
     reader: "people and scripts that write IAM and KMS policies for EC2",
     fed: "a file beside the AMI",
-    limits: &["one boot", "SHA-384 only: predict with that bank", "PCR 4, 7 and 12 only"],
+    limits: &[
+        "one boot",
+        "SHA-384 only: predict with that bank",
+        "PCR 4, 7 and 12 only",
+        "nitro-tpm-pcr-compute computes exit-boot-services; from systemd 261 on these PCRs change later",
+    ],
     bank: BankRule::Fixed(HashAlgorithm::Sha384),
     pcrs: &[4, 7, 12],
     write: measurements,

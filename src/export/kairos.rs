@@ -25,7 +25,7 @@ pub(super) const EXPORTER: Exporter = Exporter {
     limits: &[
         "one boot: around an update the value has to be emptied, which makes the server learn the next one",
         "PCR 0, 7 and 11 only: the client quotes no others, and one that is not quoted fails",
-        "one object for each machine",
+        "one object for each machine, whose endorsement key is learnt at the first contact",
         "the bank is the client's; SHA-256 is assumed",
     ],
     stage: StageRule::One(Stage::EnterInitrd),

@@ -38,6 +38,7 @@ pub(super) const EXPORTER: Exporter = Exporter {
     limits: &[
         "reference values alone enforce nothing: both policies have to be installed",
         "registering a name replaces its values: export the union of the releases each time",
+        "kbs-client's set-sample-reference-value stores one value for a name: several boots have to go as the message",
         "the default policy looks at PCR 11 only and at no tuples; ours compares whole boots",
         "the quote has to select all 24 PCRs, as claims are numbered by position",
         "nothing expires: RVPS does not look at the date",
@@ -141,6 +142,12 @@ fn config_map(export: &Export<'_>, name: &str, values: &[(String, Json)]) -> Res
 
 fn warnings(export: &Export<'_>) -> Vec<String> {
     let mut warnings = Vec::new();
+    if export.distinct().len() > 1 {
+        warnings.push(
+            "kbs-client's set-sample-reference-value stores one value for a name: register the message, which has all boots"
+                .to_owned(),
+        );
+    }
     let lacks = |pcr: u8| export.releases.iter().any(|release| !release.values.contains_key(&pcr));
     if lacks(12) || lacks(13) {
         warnings.push(

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::documents::{Doc, exported, folder, text};
 use crate::support::boots::boot;
-use crate::support::{premeasure, say, skipped_without, tool};
+use crate::support::{disks, fixture, premeasure, read, say, skipped_without, tcg2, tool};
 
 const CLASS: &str = "2f6f8b1e-6d3c-4f57-9a1e-0c5d7a3b9e91";
 
@@ -95,6 +95,172 @@ fn dstack_files_hold_the_uki_and_nothing_else() {
         .find(|record| record["content"]["event_type"] == "EV_EFI_BOOT_SERVICES_APPLICATION");
     let digest = load.expect("an image load")["digests"][0]["digest"].as_str().expect("hex");
     assert_eq!(hex::encode(map[1].1.as_bytes().expect("bytes")), digest);
+}
+
+/// What AWS' verifier hashes: PCR 4, 7 and 12 as `nitro-tpm-pcr-compute` prints them. PCR 7 without keys is a constant of
+/// AWS' documentation.
+#[test]
+fn dstack_hashes_what_aws_attests() {
+    let without_keys =
+        "98441c7f7625d10058c47683aec486ce311c633235eb555593a7ee791121e3578ae72d04ecef661f272d59058b77af35";
+    let all = ["--accept-assumption", "all"];
+    let of = |arguments: &[&str]| exported(&[Doc::Aws257], &[arguments, &all].concat());
+    let pcrs: Value =
+        serde_json::from_slice(&of(&["--format", "dstack", "--part", "aws-pcrs"])).expect("JSON");
+    assert_eq!(pcrs, serde_json::from_slice::<Value>(&of(&["--format", "aws"])).expect("JSON"));
+    assert_eq!(pcrs["Measurements"]["PCR7"], without_keys);
+    let mut hash = sha2::Sha256::default();
+    for name in ["PCR4", "PCR7", "PCR12"] {
+        sha2::Digest::update(
+            &mut hash,
+            hex::decode(pcrs["Measurements"][name].as_str().expect("hex")).expect("hex"),
+        );
+    }
+    let value: ciborium::Value =
+        ciborium::from_reader(of(&["--format", "dstack", "--part", "aws"]).as_slice()).expect("CBOR");
+    let map = value.into_map().expect("a map");
+    assert_eq!(map.len(), 1);
+    assert_eq!(map[0].0, ciborium::Value::Text("boot_pcr_digest".to_owned()));
+    assert_eq!(map[0].1.as_bytes().expect("bytes"), sha2::Digest::finalize(hash).as_slice());
+}
+
+/// The names of Trusted Execution Clusters for a boot through shim, as `compute-pcrs` gives them (a vendor certificate is
+/// measured as MokListRT); the machine's own log is the witness for every event of PCR 7 and 14.
+#[test]
+fn tec_names_what_shim_measures() {
+    if skipped_without(&disks::TOOLS) {
+        return;
+    }
+    let case = "j-shim-grub-bookworm";
+    let folder = folder("tec-shim");
+    let document = folder.join("document.json");
+    let (disk, variables) = (disks::disk(case), disks::variables(case));
+    let run = premeasure(["predict", text(&disk), "--variables", text(&variables), "-o", text(&document)]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let run = premeasure(["export", text(&document), "--format", "tec", "--pcr", "7,14", "--part", "label"]);
+    let label: Value = run.json();
+    let events = label["pcrs"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .flat_map(|pcr| pcr["events"].as_array().expect("a list"));
+    let events: Vec<&Value> = events.collect();
+    let words: Vec<&str> = events.iter().map(|event| event["id"].as_str().expect("a word")).collect();
+    assert_eq!(
+        words,
+        [
+            "Pcr7SecureBoot",
+            "Pcr7Pk",
+            "Pcr7Kek",
+            "Pcr7Db",
+            "Pcr7Dbx",
+            "Pcr7Separator",
+            "Pcr7ShimCert",
+            "Pcr7SbatLevel",
+            "Pcr7GrubMokListCert",
+            "Pcr14MokList",
+            "Pcr14MokListX",
+            "Pcr14MokListTrusted"
+        ]
+    );
+    let log = tcg2::parse(&read(fixture("boots").join(case).join("eventlog.bin")));
+    let logged: Vec<&String> = [7, 14]
+        .iter()
+        .flat_map(|pcr| log.iter().filter(move |event| event.pcr == *pcr))
+        .map(|event| &event.digests["sha256"])
+        .collect();
+    let hashes: Vec<&str> = events.iter().map(|event| event["hash"].as_str().expect("hex")).collect();
+    assert_eq!(hashes, logged);
+}
+
+/// Azure's claim `pcrs`, as its documentation shows it: each rule's expression, by the `jmespath` crate, is true for its boot
+/// in both encodings of digests, and false for the other boot, a mixture and a missing PCR.
+#[test]
+fn azure_rules_accept_whole_boots() {
+    let all = ["--accept-assumption", "all"];
+    let policy = exported(&[Doc::Tiny257, Doc::Tiny262], &[&["--format", "azure-maa"], &all[..]].concat());
+    let rules = azure_rules(&String::from_utf8(policy).expect("text"));
+    assert_eq!(rules.len(), 2);
+    let boots: Value = serde_json::from_slice(&exported(
+        &[Doc::Tiny257, Doc::Tiny262],
+        &[&["--format", "flashbots"], &all[..]].concat(),
+    ))
+    .expect("JSON");
+    let boot = |number: usize| boots[number]["measurements"].as_object().expect("an object").clone();
+    let claim = |boot: &serde_json::Map<String, Value>, encode: &dyn Fn(&str) -> String| {
+        let pcrs = boot.iter().map(|(pcr, value)| {
+            let index: u32 = pcr.parse().expect("a PCR");
+            let digest = encode(value["expected"].as_str().expect("hex"));
+            serde_json::json!({ "Index": index, "Digests": { "SHA1": "", "SHA256": digest } })
+        });
+        serde_json::json!({ "PCRs": pcrs.collect::<Vec<_>>() }).to_string()
+    };
+    let holds = |rule: &str, claim: &str| {
+        let expression = jmespath::compile(rule).unwrap_or_else(|error| panic!("{rule}: {error}"));
+        let data = jmespath::Variable::from_json(claim).expect("JSON");
+        *expression.search(data).expect("a result") == jmespath::Variable::Bool(true)
+    };
+    let hexadecimal = |hex: &str| hex.to_owned();
+    let base64url = |hex: &str| {
+        base64::Engine::encode(
+            &base64::engine::general_purpose::URL_SAFE_NO_PAD,
+            hex::decode(hex).expect("hex"),
+        )
+    };
+    for encode in [&hexadecimal as &dyn Fn(&str) -> String, &base64url] {
+        for (number, rule) in rules.iter().enumerate() {
+            assert!(holds(rule, &claim(&boot(number), encode)), "boot {number}");
+            assert!(!holds(rule, &claim(&boot(1 - number), encode)), "the other boot");
+            let mut mixture = boot(number);
+            mixture["11"] = boot(1 - number)["11"].clone();
+            assert!(!holds(rule, &claim(&mixture, encode)), "a mixture");
+            let mut missing = boot(number);
+            missing.remove("4").expect("PCR 4");
+            assert!(!holds(rule, &claim(&missing, encode)), "without PCR 4");
+        }
+    }
+}
+
+/// The JMESPath of each rule that adds a claim. What is around it has to have the shape that the service's documentation of
+/// policy version 1.2 gives: three blocks in this order, rules `condition => action;`, and a permit for each claim.
+fn azure_rules(policy: &str) -> Vec<String> {
+    let rest = policy.strip_prefix("version=1.2;").expect("the version comes first");
+    let mut blocks = Vec::new();
+    let mut rest = rest.trim_start();
+    while !rest.is_empty() {
+        let (name, after) = rest.split_once('{').expect("a block");
+        let (body, after) = after.split_once("\n};").expect("the end of a block");
+        blocks.push((
+            name.trim(),
+            body.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>(),
+        ));
+        rest = after.trim_start();
+    }
+    let names: Vec<&str> = blocks.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["configurationrules", "authorizationrules", "issuancerules"]);
+    for line in &blocks[0].1 {
+        assert!(line.starts_with("=> issueproperty(type=\"") && line.ends_with(");"), "{line}");
+    }
+    assert!(blocks[2].1.is_empty());
+    let (mut added, mut permitted) = (Vec::new(), Vec::new());
+    for line in &blocks[1].1 {
+        if let Some(rule) =
+            line.strip_prefix("c:[type==\"pcrs\", issuer==\"AttestationService\"] => add(type=\"")
+        {
+            let (name, rule) =
+                rule.split_once("\", value=JsonToClaimValue(JmesPath(c.value, \"").expect("a claim");
+            let rule = rule.strip_suffix("\")));").expect("the end of a rule");
+            assert!(!rule.contains('"'), "the expression ends early");
+            added.push((name, rule.to_owned()));
+        } else {
+            let claim = line
+                .strip_prefix("[type==\"")
+                .and_then(|rest| rest.strip_suffix("\", value==true] => permit();"));
+            permitted.push(claim.unwrap_or_else(|| panic!("{line}")));
+        }
+    }
+    assert_eq!(added.iter().map(|(name, _)| *name).collect::<Vec<_>>(), permitted);
+    added.into_iter().map(|(_, rule)| rule).collect()
 }
 
 /// Python with Keylime, named by `PREMEASURE_KEYLIME_PYTHON`.

@@ -247,6 +247,48 @@ fn a_format_of_one_boot_does_not_take_two() {
     }
 }
 
+/// systemd-pcrlock takes eight variants of a component: eight releases are written, nine are refused.
+#[test]
+fn pcrlock_takes_eight_variants() {
+    let folder = folder("eight");
+    let uki = fixture("t-tiny-257/uki.efi");
+    let mut documents = Vec::new();
+    for number in 0..9 {
+        let (credential, document) =
+            (folder.join(format!("{number}.cred")), folder.join(format!("{number}.json")));
+        std::fs::write(&credential, number.to_string()).expect("writable");
+        let mut arguments = vec!["predict", text(&uki), "--secure-boot", "off", "--bank", "sha256"];
+        arguments.extend(["--credential", text(&credential), "-o", text(&document)]);
+        let run = premeasure(arguments);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        documents.push(document);
+    }
+    let write = |documents: &[std::path::PathBuf], to: &str| {
+        let output = folder.join(to);
+        let mut arguments = vec!["export", "--format", "pcrlock", "-o", text(&output)];
+        arguments.extend(documents.iter().map(|document| text(document)));
+        premeasure(arguments)
+    };
+    let run = write(&documents[..8], "eight");
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(std::fs::read_dir(folder.join("eight/650-uki.pcrlock.d")).expect("a folder").count(), 8);
+    let run = write(&documents, "nine");
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("650-uki would have 9 variants, systemd-pcrlock takes 8"), "{}", run.stderr);
+    assert!(!folder.join("nine").exists(), "something was written");
+}
+
+/// kbs-client stores one value for a name: two releases have to go as a message, and that is said.
+#[test]
+fn trustee_says_that_kbs_client_stores_one_value() {
+    let arguments = ["--format", "trustee", "--part", "message"];
+    let run = export(&[Doc::Tiny257, Doc::Tiny262], &arguments);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stderr.contains("kbs-client's set-sample-reference-value stores one"), "{}", run.stderr);
+    let run = export(&[Doc::Tiny257], &arguments);
+    assert!(!run.stderr.contains("kbs-client"), "{}", run.stderr);
+}
+
 #[test]
 fn options_of_other_formats_and_missing_ones_are_named() {
     let run = export(&[Doc::Tiny257], &["--format", "keylime", "--csp", "AWS"]);

@@ -53,7 +53,9 @@ fn examples_of_the_text_print_what_it_shows() {
         return;
     }
     let folder = folder("texts");
-    let copy = |from: PathBuf, to: &str| drop(std::fs::copy(from, folder.join(to)).expect("a copy"));
+    let copy = |from: PathBuf, to: &str| {
+        std::fs::copy(from, folder.join(to)).expect("a copy");
+    };
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     copy(fixture("t-tiny-257").join("uki.efi"), "uki.efi");
     copy(Doc::Tiny262.path(), "next.json");
