@@ -22,6 +22,7 @@ seed boot_log $boots/*/eventlog.bin $boots/*/guest/tpm2-measure.log $boots/*/gue
 seed cel_json $boots/*/guest/tpm2-measure.log seeds/cel_json/*
 seed ima $boots/*/guest/ima_runtime_measurements seeds/ima/*
 seed registers $boots/t-tiny-257/pcrs.json seeds/registers/*
+seed import ../tests/export/golden/*/* ../tests/export/golden/*/*/*
 for target in event_data cel_cbor cel_tlv; do
     seed $target seeds/$target/*
 done
