@@ -12,7 +12,7 @@ pub struct InputId(pub usize);
 pub enum InputRole {
     /// The unified kernel image.
     Uki,
-    /// The image that started it.
+    /// The image that started it, or the shim before that.
     Loader,
     /// A UKI addon.
     Addon,
@@ -112,7 +112,7 @@ pub enum Payload {
     UnifiedKernelImage,
     /// A Linux kernel: a Type #1 entry, or started by the firmware.
     Kernel,
-    /// GRUB; the loader, if there is one, is the shim that starts it.
+    /// GRUB.
     Grub,
     /// A program that is not followed.
     Unknown,
@@ -152,6 +152,10 @@ pub struct BootMedium {
     pub partition_table: PartitionTable,
     /// `loader.conf`; `None` when there is none.
     pub loader_conf: Option<CompanionFile>,
+    /// Boot options that the firmware tries before the one that starts this boot, in words.
+    pub earlier_options: Vec<String>,
+    /// The machine's EFI variables decided what starts.
+    pub knows_variables: bool,
 }
 
 /// Everything that a boot reads from disk.
@@ -159,8 +163,12 @@ pub struct BootMedium {
 pub struct BootChain {
     /// All files, in the order in which they were given; [`InputId`] is an index into it.
     pub inputs: Vec<Input>,
-    /// The image that starts the UKI; `None` when the firmware does.
+    /// The shim that the firmware starts, if there is one.
+    pub shim: Option<NamedImage>,
+    /// The boot loader that starts the UKI; `None` when the firmware, or shim, does.
     pub loader: Option<NamedImage>,
+    /// LoadOptions that the boot option brings along for the program that the firmware starts; empty without.
+    pub load_options: Vec<u8>,
     /// The image that is started last: a unified kernel image, or what `payload` says.
     pub uki: NamedImage,
     /// What it is.

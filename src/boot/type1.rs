@@ -100,6 +100,7 @@ pub(super) fn kernel(
     Ok(Handover {
         kernel,
         options: started.load_options.clone().map_or(KernelOptions::None, KernelOptions::Text),
+        raw_options: started.raw_options.clone(),
         options_from,
         initrd: initrd(chain, started),
     })

@@ -2,6 +2,7 @@
 
 pub mod blob;
 mod container;
+pub mod oci;
 mod output;
 mod registers;
 

@@ -3,7 +3,7 @@
 use super::companions::{Inputs, beside};
 use super::entries::{BootEntry, EntrySource};
 use super::text::file_name;
-use super::{Boot, Loader, LoaderConf, Medium, WalkError, shown, version_of};
+use super::{Before, Boot, Loader, LoaderConf, shown, version_of};
 use crate::boot::{
     BootChain, BootMedium, CompanionFile, EntryFile, InputRole, NamedImage, PartitionTable, Payload, Scope,
 };
@@ -13,7 +13,7 @@ use crate::uki::ImageRole;
 
 /// What the entries of one systemd-boot have in common.
 pub(super) struct Context<'a> {
-    pub(super) medium: &'a Medium,
+    pub(super) before: &'a Before<'a>,
     pub(super) loader: &'a Loader,
     pub(super) configuration: Option<(LoaderConf, Blob)>,
     pub(super) drivers: Vec<(String, Blob)>,
@@ -34,6 +34,7 @@ fn entry_chain(context: &Context<'_>, entry: &BootEntry) -> Result<BootChain, St
     };
     chain.loader = Some(loader);
     let mut inputs = Inputs(std::mem::take(&mut chain.inputs));
+    chain.shim = shim(context.before, &mut inputs)?;
     for (path, file) in &context.drivers {
         chain.drivers.push(inputs.image(InputRole::Driver, path, file)?);
     }
@@ -42,7 +43,7 @@ fn entry_chain(context: &Context<'_>, entry: &BootEntry) -> Result<BootChain, St
         let input = inputs.add(InputRole::LoaderConf, path, file);
         CompanionFile { input, scope: Scope::Global, name: "loader.conf".to_owned(), file: file.clone() }
     });
-    chain.medium = Some(medium(context.medium, configuration, &mut inputs));
+    chain.medium = Some(medium(context.before, configuration, &mut inputs));
     chain.inputs = inputs.0;
     Ok(chain)
 }
@@ -100,7 +101,9 @@ fn uki_chain(volume: &dyn Volume, path: &str, file: &Blob, mut inputs: Inputs) -
 fn bare(image: NamedImage, payload: Payload, inputs: Inputs) -> BootChain {
     BootChain {
         inputs: inputs.0,
+        shim: None,
         loader: None,
+        load_options: Vec::new(),
         uki: image,
         payload,
         entry: None,
@@ -112,51 +115,59 @@ fn bare(image: NamedImage, payload: Payload, inputs: Inputs) -> BootChain {
     }
 }
 
-/// A UKI that the firmware starts itself.
-pub(super) fn direct_uki(medium_of: &Medium, loader: &Loader) -> Result<Boot, WalkError> {
-    let chain = uki_chain(medium_of.esp.as_ref(), &loader.path, &loader.file, Inputs::default());
-    Ok(boot(loader, chain.map(|chain| on(medium_of, chain))))
+/// A UKI that the firmware, or shim, starts itself.
+pub(super) fn direct_uki(before: &Before<'_>, loader: &Loader) -> Boot {
+    let chain = uki_chain(before.medium.esp.as_ref(), &loader.path, &loader.file, Inputs::default());
+    boot(loader, chain.and_then(|chain| on(before, chain)))
 }
 
-/// A kernel that the firmware starts itself.
-pub(super) fn direct_kernel(medium_of: &Medium, loader: &Loader) -> Boot {
-    let mut inputs = Inputs::default();
-    let kernel = inputs.image(InputRole::Kernel, &loader.path, &loader.file);
-    boot(loader, kernel.map(|kernel| on(medium_of, bare(kernel, Payload::Kernel, inputs))))
+/// A kernel that the firmware, or shim, starts itself.
+pub(super) fn direct_kernel(before: &Before<'_>, loader: &Loader) -> Boot {
+    boot(loader, single(before, loader, InputRole::Kernel, Payload::Kernel))
 }
 
 /// GRUB, started by a shim or by the firmware.
-pub(super) fn grub(medium_of: &Medium, shim: Option<&Loader>, grub: &Loader) -> Boot {
-    let chain = || {
-        let mut inputs = Inputs::default();
-        let shim = shim.map(|shim| inputs.image(InputRole::Loader, &shim.path, &shim.file)).transpose()?;
-        let image = inputs.image(InputRole::Loader, &grub.path, &grub.file)?;
-        let mut chain = bare(image, Payload::Grub, inputs);
-        chain.loader = shim;
-        Ok(on(medium_of, chain))
-    };
-    boot(grub, chain())
+pub(super) fn grub(before: &Before<'_>, grub: &Loader) -> Boot {
+    boot(grub, single(before, grub, InputRole::Loader, Payload::Grub))
 }
 
 /// A loader that is not followed.
-pub(super) fn unknown(medium_of: &Medium, loader: &Loader) -> Boot {
+pub(super) fn unknown(before: &Before<'_>, loader: &Loader) -> Boot {
+    boot(loader, single(before, loader, InputRole::Loader, Payload::Unknown))
+}
+
+fn single(
+    before: &Before<'_>,
+    loader: &Loader,
+    role: InputRole,
+    payload: Payload,
+) -> Result<BootChain, String> {
     let mut inputs = Inputs::default();
-    let image = inputs.image(InputRole::Loader, &loader.path, &loader.file);
-    boot(loader, image.map(|image| on(medium_of, bare(image, Payload::Unknown, inputs))))
+    let image = inputs.image(role, &loader.path, &loader.file)?;
+    on(before, bare(image, payload, inputs))
 }
 
 fn boot(loader: &Loader, chain: Result<BootChain, String>) -> Boot {
     Boot { id: file_name(&loader.path).to_ascii_lowercase(), profile: 0, chain: chain.map(Box::new) }
 }
 
-fn on(medium_of: &Medium, mut chain: BootChain) -> BootChain {
+/// What lies before and around the program.
+fn on(before: &Before<'_>, mut chain: BootChain) -> Result<BootChain, String> {
     let mut inputs = Inputs(std::mem::take(&mut chain.inputs));
-    chain.medium = Some(medium(medium_of, None, &mut inputs));
+    chain.shim = shim(before, &mut inputs)?;
+    chain.load_options = before.load_options.clone();
+    chain.medium = Some(medium(before, None, &mut inputs));
     chain.inputs = inputs.0;
-    chain
+    Ok(chain)
 }
 
-fn medium(medium: &Medium, loader_conf: Option<CompanionFile>, inputs: &mut Inputs) -> BootMedium {
+fn shim(before: &Before<'_>, inputs: &mut Inputs) -> Result<Option<NamedImage>, String> {
+    let shim = before.shim.as_ref();
+    shim.map(|shim| inputs.image(InputRole::Loader, &shim.path, &shim.file)).transpose()
+}
+
+fn medium(before: &Before<'_>, loader_conf: Option<CompanionFile>, inputs: &mut Inputs) -> BootMedium {
+    let medium = before.medium;
     let partition_table = match &medium.partition_table {
         Some(Ok(bytes)) => {
             let blob = Blob::from_bytes(bytes.clone());
@@ -166,5 +177,10 @@ fn medium(medium: &Medium, loader_conf: Option<CompanionFile>, inputs: &mut Inpu
         Some(Err(reason)) => PartitionTable::Unknown(reason.clone()),
         None => PartitionTable::NotGiven,
     };
-    BootMedium { partition_table, loader_conf }
+    BootMedium {
+        partition_table,
+        loader_conf,
+        earlier_options: medium.earlier_options.clone(),
+        knows_variables: before.knows_variables,
+    }
 }

@@ -3,16 +3,19 @@
 //! What is compressed as a whole is unpacked into a temporary file without a name, with holes where there are zeros. Formats
 //! with a block map are read in place. Nothing outside the image is ever opened: backing files, external data and extents
 //! that an image names are refused. Sources: RFC 8878 (zstd), the XZ format 1.2, RFC 1952 (gzip), QEMU docs/interop/qcow2,
-//! Microsoft's "Virtual Hard Disk Image Format Specification" 1.0, VMware's "Virtual Disk Format" 5.0.
+//! Microsoft's "Virtual Hard Disk Image Format Specification" 1.0 and [MS-VHDX], VMware's "Virtual Disk Format" 5.0.
 
 mod mapped;
 mod qcow2;
 mod stream;
 mod tarball;
 mod vhd;
+mod vhdx;
 mod vmdk;
 
 use std::io;
+
+pub(super) use stream::{BlobReader, spool};
 
 use super::Blob;
 use crate::bytes::ParseError;
@@ -112,7 +115,7 @@ fn layer(file: &Blob, limit: u64) -> Result<Option<(&'static str, Blob)>, Contai
     } else if start.starts_with(b"KDMV") || start.starts_with(b"# Disk DescriptorFile") {
         ("VMDK", vmdk::open(file)?)
     } else if start.starts_with(b"vhdxfile") {
-        return Err(unsupported("VHDX", "this format is not read"));
+        ("VHDX", vhdx::open(file)?)
     } else if start.get(64..68) == Some(&[0x7F, 0x10, 0xDA, 0xBE]) {
         return Err(unsupported("VDI", "this format is not read"));
     } else if let Some(content) = vhd::open(file)? {

@@ -12,13 +12,13 @@ const PIECE: usize = 64 << 10;
 const MAX_DECODER_MEMORY_KIB: u32 = 256 << 10;
 
 /// Reads a blob from its start.
-pub(super) struct BlobReader {
+pub(in crate::source) struct BlobReader {
     blob: Blob,
     position: u64,
 }
 
 impl BlobReader {
-    pub(super) fn new(blob: &Blob) -> Self {
+    pub(in crate::source) fn new(blob: &Blob) -> Self {
         Self { blob: blob.clone(), position: 0 }
     }
 }
@@ -62,7 +62,11 @@ fn is_at_end(reader: &mut impl io::BufRead) -> io::Result<bool> {
 }
 
 /// Writes a stream into a temporary file without a name.
-pub(super) fn spool(reader: impl Read, format: &'static str, limit: u64) -> Result<Blob, ContainerError> {
+pub(in crate::source) fn spool(
+    reader: impl Read,
+    format: &'static str,
+    limit: u64,
+) -> Result<Blob, ContainerError> {
     let mut spooled = Spool::new(format, limit)?;
     spooled.copy(reader)?;
     spooled.finish()
