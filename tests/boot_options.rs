@@ -88,6 +88,9 @@ fn the_variables_of_real_machines_lead_to_what_they_booted() {
     }
 }
 
+/// Numbers and contents of `Boot####`.
+type Options = Vec<(u16, Vec<u8>)>;
+
 /// What an option names is what `--boot-option` and `--cmdline` name.
 #[test]
 fn an_option_is_followed_with_its_data() {
@@ -109,7 +112,7 @@ fn an_option_is_followed_with_its_data() {
     assert_ne!(direct["sha256"]["4"], removable["sha256"]["4"]);
 
     let elsewhere = [0x55; 16];
-    let cases: [(&str, Vec<(u16, Vec<u8>)>, Option<u16>, &Value); 7] = [
+    let cases: [(&str, Options, Option<u16>, &Value); 7] = [
         ("in the order", vec![(1, option(1, &on_partition(&guid, file), b""))], None, &direct),
         ("with data", vec![(1, option(1, &on_partition(&guid, file), &utf16("one two")))], None, &with_text),
         ("short", vec![(1, option(1, &[node(4, 4, &utf16(file))], b""))], None, &direct),
@@ -252,6 +255,35 @@ fn smbios_brings_entries() {
     }
 }
 
+/// An entry that boots over the network is one of the menu (systemd `LOADER_UKI_URL`, from 258), and may be the one that is
+/// booted; older ones see a line that they don't know.
+#[test]
+fn entries_of_the_network_are_seen() {
+    if skipped_without(&disks::TOOLS) {
+        return;
+    }
+    let folder = tempfile::tempdir_in(scratch()).expect("a temporary folder");
+    for (version, url, expected) in [
+        ("262", "https://x/y.efi", "net.conf"),
+        ("262", ":y.efi", "disk.conf"),
+        ("254", "https://x/y.efi", "disk.conf"),
+    ] {
+        let root = folder.path().join(format!("{version}-{}", url.len()));
+        for path in ["EFI/BOOT", "loader/entries"] {
+            fs::create_dir_all(root.join(path)).expect("made");
+        }
+        let loader = fixture(format!("pe/systemd-boot-{version}.efi"));
+        fs::copy(loader, root.join("EFI/BOOT/BOOTX64.EFI")).expect("copied");
+        fs::copy(disks::esp("g2-type1-252").join("rig/vmlinuz"), root.join("vmlinuz")).expect("copied");
+        fs::write(root.join("loader/entries/disk.conf"), "linux /vmlinuz\n").expect("written");
+        fs::write(root.join("loader/entries/net.conf"), format!("uki-url {url}\n")).expect("written");
+        assert_eq!(chosen(&root, &[]), expected, "{version} {url}");
+        let run = premeasure(arguments(&[&"predict", &root]));
+        assert_eq!(run.code, Some(if expected == "net.conf" { 2 } else { 0 }), "{}", run.stderr);
+        assert_eq!(run.stderr.contains("over the network"), expected == "net.conf", "{}", run.stderr);
+    }
+}
+
 /// shim 16.1, systemd-boot 257 and a UKI, signed with two keys of `MokList`: as in a real boot (OVMF 2025.02, September 2026;
 /// there systemd-boot had the vendor's signature), PCR 4 has three images and no kernel, and PCR 7 behind the separator the
 /// entry of db for shim, `SbatLevel`, and the keys of systemd-boot and the UKI. The first two are those that a boot with the
@@ -348,13 +380,93 @@ fn a_uki_behind_shim_and_systemd_boot() {
     });
     assert_eq!(of(7), logged(7).take(common).chain(expected).collect::<Vec<_>>());
 
-    // Without the owner's key shim refuses the UKI.
+    // Without these keys shim refuses its second stage.
     fs::remove_file(variables.join(format!("MokList-{SHIM}"))).expect("removed");
     let run = premeasure(arguments(&[&"predict", &esp, &"--variables", &variables]));
     assert_eq!(run.code, Some(2), "{}", run.text());
-    assert!(run.stderr.contains("linux.efi") && run.stderr.contains("refuses"), "{}", run.stderr);
+    assert!(run.stderr.contains("grubx64.efi") && run.stderr.contains("refuses"), "{}", run.stderr);
     // Nobody decided about Secure Boot: with it off the firmware measures the kernel of this stub, too.
     let run = premeasure(arguments(&[&"predict", &esp, &"--format", &"pcrs", &"--bank", &"sha256"]));
     let values: Value = run.json();
     assert_eq!(values["sha256"]["4"].as_array().map(Vec::len), Some(2), "{values}");
+}
+
+/// Of two EFI System Partitions the boot order decides, by the partition's GUID.
+#[test]
+fn of_two_boot_partitions_the_boot_order_decides() {
+    let sbin = |name: &str| support::find_tool(name).unwrap_or_else(|| Path::new("/usr/sbin").join(name));
+    if skipped_without(&["mcopy"]) || !sbin("sgdisk").is_file() || !sbin("mkfs.vfat").is_file() {
+        return;
+    }
+    let folder = tempfile::tempdir_in(scratch()).expect("a temporary folder");
+    let disk = folder.path().join("disk.img");
+    fs::File::create(&disk).and_then(|file| file.set_len(90 << 20)).expect("an empty image");
+    let mut sgdisk = Command::new(sbin("sgdisk"));
+    sgdisk.args(["-n", "1:1M:+40M", "-t", "1:ef00", "-n", "2:41M:+40M", "-t", "2:ef00"]);
+    tool(sgdisk.arg(&disk));
+    for (number, uki) in [(0_u64, "t-tiny-257"), (1, "t3-tiny-262")] {
+        let esp = folder.path().join("esp");
+        fs::File::create(&esp).and_then(|file| file.set_len(40 << 20)).expect("an empty image");
+        tool(Command::new(sbin("mkfs.vfat")).args(["-F", "32"]).arg(&esp));
+        tool(Command::new("mmd").arg("-i").arg(&esp).args(["::/EFI", "::/EFI/BOOT"]));
+        let mut copy = Command::new("mcopy");
+        copy.arg("-i").arg(&esp).arg(fixture(uki).join("uki.efi")).arg("::/EFI/BOOT/BOOTX64.EFI");
+        tool(&mut copy);
+        let mut bytes = read(&disk);
+        let start = usize::try_from((1 + number * 40) << 20).expect("small");
+        bytes[start..start + (40 << 20)].copy_from_slice(&read(&esp));
+        fs::write(&disk, bytes).expect("written");
+    }
+    let undecided = premeasure(arguments(&[&"predict", &disk]));
+    assert_eq!(undecided.code, Some(2));
+    assert!(undecided.stderr.contains("--partition"), "{}", undecided.stderr);
+    for (number, entry) in [("1", 0), ("2", 1)] {
+        let guid = read(&disk)[1024 + entry * 128 + 16..][..16].to_vec();
+        let body = [&[1, 0, 0, 0][..], &[0; 16], &guid, &[2, 2]].concat();
+        let variables = folder.path().join(number);
+        variable(&variables, "Boot0007", GLOBAL, &option(1, &[node(4, 1, &body)], b""));
+        variable(&variables, "BootOrder", GLOBAL, &[7, 0]);
+        let (found, warnings) = pcrs(arguments(&[&disk, &"--variables", &variables]));
+        let expected = pcrs(arguments(&[&disk, &"--partition", &number])).0;
+        assert_eq!(found, expected, "{number}: {warnings}");
+    }
+}
+
+/// fallback makes a boot option of each CSV file and restarts: what the first of them names is what boots later (shim
+/// `fallback.c`).
+#[test]
+fn boots_after_fallback_are_followed() {
+    if skipped_without(&disks::TOOLS) {
+        return;
+    }
+    let folder = tempfile::tempdir_in(scratch()).expect("a temporary folder");
+    let esp = folder.path();
+    for path in ["EFI/BOOT", "EFI/os", "EFI/Linux"] {
+        fs::create_dir_all(esp.join(path)).expect("made");
+    }
+    let shim = fixture("pe/shim-16.1.efi");
+    fs::copy(&shim, esp.join("EFI/BOOT/BOOTX64.EFI")).expect("copied");
+    fs::copy(&shim, esp.join("EFI/BOOT/fbx64.efi")).expect("copied");
+    fs::copy(&shim, esp.join("EFI/os/shimx64.efi")).expect("copied");
+    fs::copy(disks::esp("c-sdboot-257").join("EFI/BOOT/BOOTX64.EFI"), esp.join("EFI/os/grubx64.efi"))
+        .expect("copied");
+    fs::copy(fixture("t-tiny-257/uki.efi"), esp.join("EFI/Linux/linux.efi")).expect("copied");
+    let predict = |path: &Path| premeasure(arguments(&[&"predict", &path, &"--secure-boot", &"off"]));
+    let lost = predict(esp);
+    assert!(lost.stderr.contains("BOOTX64.CSV"), "{}", lost.stderr);
+    let line = [b"\xFF\xFE".to_vec(), utf16("shimx64.efi,os,,the system\n")].concat();
+    fs::write(esp.join("EFI/os/BOOTX64.CSV"), line).expect("written");
+    let run = predict(esp);
+    assert!(run.stderr.contains("the boots after"), "{}", run.stderr);
+    for step in ["starts EFI/os/shimx64.efi", "shim starts EFI/os/grubx64.efi: systemd-boot 257", "linux.efi"]
+    {
+        assert!(run.text().contains(step), "{step}: {}", run.text());
+    }
+    // The same as without fallback, from that folder.
+    let direct = ["--boot-option", "EFI/os/shimx64.efi", "--format", "pcrs", "--secure-boot", "off"];
+    let values = |more: &[&str]| -> Value {
+        let base = [OsString::from("predict"), esp.into()];
+        premeasure(base.into_iter().chain(more.iter().map(OsString::from))).json()
+    };
+    assert_eq!(values(&direct[2..]), values(&direct));
 }

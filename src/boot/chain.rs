@@ -26,6 +26,8 @@ pub enum InputRole {
     Kernel,
     /// An initrd of a Type #1 entry.
     Initrd,
+    /// A file of a Type #1 entry's `extra` line.
+    Extra,
     /// A Type #1 entry's file.
     BootEntry,
     /// The boot loader's configuration file.
@@ -51,6 +53,7 @@ impl InputRole {
             Self::Smbios => "smbios",
             Self::Kernel => "kernel",
             Self::Initrd => "initrd",
+            Self::Extra => "extra",
             Self::BootEntry => "boot-entry",
             Self::LoaderConf => "loader-conf",
             Self::Driver => "driver",
@@ -127,6 +130,8 @@ pub struct EntryFile {
     pub options: Option<String>,
     /// Its `initrd` lines: names are paths with backslashes, as they stand in the options.
     pub initrds: Vec<CompanionFile>,
+    /// Its `extra` lines, where the boot loader knows them; names are paths with backslashes.
+    pub extras: Vec<CompanionFile>,
 }
 
 /// What the firmware measures of the boot disk's partition table.

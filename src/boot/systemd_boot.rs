@@ -6,8 +6,7 @@ use super::recorder::{Event, Recorder};
 use super::replay::BootError;
 use super::systemd_stub::{self, Mangle, StubRules};
 use super::text::{utf16_nul, utf16_text, utf16_units};
-use super::type1;
-use super::{BootChain, Scenario};
+use super::{BootChain, Payload, Scenario, entry_initrd, type1};
 use crate::hashing::Segment;
 use crate::tcg::{EventType, PcrIndex};
 use crate::uki::{LoadedSection, LoaderInfo, MAX_TEXT, Product, SystemdVersion};
@@ -136,6 +135,9 @@ pub(super) fn run(
         };
         let remedy = "--variables, --loader-variable, --entry, --all-entries";
         recorder.assume("loader-choice", statement, &[4, 9, 11, 12, 13], remedy);
+    }
+    if let Some(entry) = chain.entry.as_ref().filter(|_| chain.payload == Payload::UnifiedKernelImage) {
+        entry_initrd::measure(entry, recorder)?;
     }
     let (options, source) = match (&chain.entry, requested_options(scenario)) {
         (Some(entry), _) => type1::passed_options(chain, entry, &version, scenario, recorder),

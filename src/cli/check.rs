@@ -32,14 +32,14 @@ Examples:
   premeasure check disk.img --certificate db.pem --certificate verity.pem
   premeasure check disk.img --json")]
 pub(super) struct CheckArgs {
-    /// A disk image, a boot partition, or a folder with one; `-` for standard input
+    /// A disk image, a boot partition, a container image, or a folder with one; `-` for standard input
     image: PathBuf,
     #[command(flatten)]
     walk: WalkArgs,
     /// Certificate (PEM or DER) that has to account for the programs and for the signatures of dm-verity partitions; repeatable
     #[arg(long = "certificate", value_name = "FILE")]
     certificates: Vec<PathBuf>,
-    /// Print JSON instead
+    /// Print JSON instead (schemas/check.schema.json)
     #[arg(long)]
     json: bool,
 }

@@ -10,7 +10,7 @@ use super::output::hinted;
 use crate::audit::{AuditOptions, Report, audit};
 use crate::boot::{BootChain, ExitBootServices};
 use crate::source::oci::{OciError, open_archive, open_folder};
-use crate::source::{Blob, ContainerError, DEFAULT_MAX_SIZE, Unpacked, unpack};
+use crate::source::{Blob, ContainerError, DEFAULT_MAX_SIZE, Unpacked, unpack_watched};
 use crate::walk::{LoaderVariables, Medium, MediumError, Walk, WalkError, Wishes, walk};
 
 /// What decides about the walk of a disk, boot partition or folder.
@@ -143,7 +143,7 @@ pub(super) fn identify(path: &Path, args: &WalkArgs) -> anyhow::Result<Subject> 
 
 /// The same of a file's bytes; `path` names it in messages.
 fn identify_file(file: &Blob, path: &Path, args: &WalkArgs) -> anyhow::Result<Subject> {
-    let unpacked = unpack(file, args.max_size()).map_err(|error| explain_container(error, path))?;
+    let unpacked = unpacked(file, args).map_err(|error| explain_container(error, path))?;
     if let Some(layout) = open_archive(&unpacked.content).map_err(|error| explain_oci(error, path))? {
         return super::oci::identify(&layout, path, args);
     }
@@ -152,8 +152,16 @@ fn identify_file(file: &Blob, path: &Path, args: &WalkArgs) -> anyhow::Result<Su
 
 /// The same of bytes that came out of a container image: no further one is looked for in them.
 pub(super) fn identify_inner(file: &Blob, path: &Path, args: &WalkArgs) -> anyhow::Result<Subject> {
-    let unpacked = unpack(file, args.max_size()).map_err(|error| explain_container(error, path))?;
+    let unpacked = unpacked(file, args).map_err(|error| explain_container(error, path))?;
     identify_unpacked(unpacked, path, args)
+}
+
+fn unpacked(file: &Blob, args: &WalkArgs) -> Result<Unpacked, ContainerError> {
+    let bar = super::progress::Bar::of("unpacking");
+    let unpacked =
+        unpack_watched(file, args.max_size(), &|total| bar.start(total), &|bytes| bar.advance(bytes));
+    bar.finish();
+    unpacked
 }
 
 fn identify_unpacked(unpacked: Unpacked, path: &Path, args: &WalkArgs) -> anyhow::Result<Subject> {

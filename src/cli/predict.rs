@@ -46,7 +46,7 @@ Examples:
   premeasure predict uki.efi -o reference.json           the document, for export and comparison
   zstdcat uki.efi.zst | premeasure predict - --json")]
 pub(super) struct PredictArgs {
-    /// A unified kernel image, a disk image, a boot partition, or a folder with one; `-` for standard input
+    /// A unified kernel image, a disk image, a boot partition, a container image, or a folder with one; `-` for standard input
     image: PathBuf,
     #[command(flatten)]
     boot: BootArgs,

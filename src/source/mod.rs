@@ -7,6 +7,6 @@ mod output;
 mod registers;
 
 pub use blob::{Blob, ReadAt, SourceId};
-pub use container::{ContainerError, DEFAULT_MAX_SIZE, Unpacked, unpack};
+pub use container::{ContainerError, DEFAULT_MAX_SIZE, Unpacked, unpack, unpack_watched};
 pub use output::{OutputError, write_atomically};
 pub use registers::{RegistersError, parse_registers, read_registers};

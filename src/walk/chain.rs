@@ -49,35 +49,41 @@ fn entry_chain(context: &Context<'_>, entry: &BootEntry) -> Result<BootChain, St
 }
 
 fn type1_chain(entry: &BootEntry, mut inputs: Inputs) -> Result<BootChain, String> {
-    let EntrySource::Type1 { path, program, initrds, options, extras, .. } = &entry.source else {
+    let EntrySource::Type1 { path, key, program, initrds, options, extras } = &entry.source else {
         return Err("not a Type #1 entry".to_owned());
     };
+    if *key == "uki-url" {
+        return Err(format!("it boots {program} over the network, which no image holds"));
+    }
     let volume = entry.volume.as_ref();
     let file = existing(volume, program)?;
     let input = inputs.add(InputRole::BootEntry, path, &entry.file);
     let image = crate::pe::PeImage::parse(&file).map_err(|error| format!("{}: {error}", shown(program)))?;
     let role = ImageRole::of(&image).map_err(|error| format!("{}: {error}", shown(program)))?;
+    let mut files = |role: InputRole, paths: &[String]| -> Result<Vec<CompanionFile>, String> {
+        let open = |path: &String| {
+            let file = existing(volume, path)?;
+            let input = inputs.add(role, path, &file);
+            Ok(CompanionFile { input, scope: Scope::Local, name: path.clone(), file })
+        };
+        paths.iter().map(open).collect()
+    };
+    let initrds = files(InputRole::Initrd, initrds)?;
     if role == ImageRole::Uki {
-        if !initrds.is_empty() || !extras.is_empty() {
-            return Err(format!(
-                "{}: initrd and extra lines with a unified kernel image are not followed",
-                shown(path)
-            ));
+        let version = version_of(&image).map_err(|error| format!("{}: {error}", shown(program)))?;
+        let brings = !initrds.is_empty() || !extras.is_empty();
+        if brings && version.is_some_and(|version| version.major < 261) {
+            return Err(format!("{}: a stub before 261 refuses an initrd of the boot loader's", shown(path)));
         }
+        let extras = files(InputRole::Extra, extras)?;
         let mut chain = uki_chain(volume, program, &file, inputs)?;
-        chain.entry = Some(EntryFile { input, options: options.clone(), initrds: Vec::new() });
+        chain.entry = Some(EntryFile { input, options: options.clone(), initrds, extras });
         return Ok(chain);
-    }
-    let mut files = Vec::new();
-    for initrd in initrds {
-        let file = existing(volume, initrd)?;
-        let input = inputs.add(InputRole::Initrd, initrd, &file);
-        files.push(CompanionFile { input, scope: Scope::Local, name: initrd.clone(), file });
     }
     let payload = if role == ImageRole::Kernel { Payload::Kernel } else { Payload::Unknown };
     let kernel = inputs.image(InputRole::Kernel, program, &file)?;
     let mut chain = bare(kernel, payload, inputs);
-    chain.entry = Some(EntryFile { input, options: options.clone(), initrds: files });
+    chain.entry = Some(EntryFile { input, options: options.clone(), initrds, extras: Vec::new() });
     Ok(chain)
 }
 

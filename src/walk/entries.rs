@@ -51,7 +51,7 @@ pub enum EntrySource {
     Type1 {
         /// Its path.
         path: String,
-        /// The key that names the program: `linux`, `efi` or `uki`.
+        /// The key that names the program: `linux`, `efi`, `uki` or `uki-url`.
         key: &'static str,
         /// The program.
         program: String,
@@ -306,7 +306,13 @@ fn type1_entry(
                 program = Some((key, efi_path(&value)));
             }
             "uki-url" if rules.type1_uki => {
-                return Ok(Err("boots from the network, which no image holds".to_owned()));
+                if program.as_ref().is_some_and(|(other, _)| *other != "uki-url") {
+                    return Ok(Err("names programs of two kinds".to_owned()));
+                }
+                if value.starts_with(':') {
+                    return Ok(Err("has a path relative to the URL that the disk came from".to_owned()));
+                }
+                program = Some(("uki-url", value));
             }
             "architecture" => {
                 let own = machine_suffix(loader.image.machine);
@@ -326,7 +332,7 @@ fn type1_entry(
     if key == "efi" && program.eq_ignore_ascii_case(&loader.path) {
         return Ok(Err("is systemd-boot itself".to_owned()));
     }
-    if volume.open(&program)?.is_none() {
+    if key != "uki-url" && volume.open(&program)?.is_none() {
         return Ok(Err(format!("there is no {}", shown(&program))));
     }
     entry.source = EntrySource::Type1 { path: path.to_owned(), key, program, initrds, options, extras };

@@ -84,9 +84,22 @@ pub enum ContainerError {
 /// # Errors
 /// [`ContainerError`].
 pub fn unpack(file: &Blob, limit: u64) -> Result<Unpacked, ContainerError> {
+    unpack_watched(file, limit, &|_| (), &|_| ())
+}
+
+/// The same. `total` is told of packed bytes that are ahead, each layer anew, `progress` of those that are done.
+///
+/// # Errors
+/// [`ContainerError`].
+pub fn unpack_watched(
+    file: &Blob,
+    limit: u64,
+    total: &dyn Fn(u64),
+    progress: &dyn Fn(u64),
+) -> Result<Unpacked, ContainerError> {
     let mut unpacked = Unpacked { content: file.clone(), layers: Vec::new() };
     for _ in 0..MAX_LAYERS {
-        match layer(&unpacked.content, limit)? {
+        match layer(&unpacked.content, limit, (total, progress))? {
             None => return Ok(unpacked),
             Some((format, content)) => {
                 unpacked.content = content;
@@ -97,14 +110,24 @@ pub fn unpack(file: &Blob, limit: u64) -> Result<Unpacked, ContainerError> {
     Err(ContainerError::TooManyLayers)
 }
 
-fn layer(file: &Blob, limit: u64) -> Result<Option<(&'static str, Blob)>, ContainerError> {
+type Watch<'a> = (&'a dyn Fn(u64), &'a dyn Fn(u64));
+
+fn layer(
+    file: &Blob,
+    limit: u64,
+    (total, progress): Watch<'_>,
+) -> Result<Option<(&'static str, Blob)>, ContainerError> {
+    let watched = || {
+        total(file.len());
+        progress
+    };
     let start = file.read_prefix(512).map_err(|error| ContainerError::Io { format: "image", error })?;
     let (format, content) = if start.starts_with(&[0x28, 0xB5, 0x2F, 0xFD]) {
-        ("zstd", stream::zstd(file, limit)?)
+        ("zstd", stream::zstd(file, limit, watched())?)
     } else if start.starts_with(b"\xFD7zXZ\0") {
-        ("xz", stream::xz(file, limit)?)
+        ("xz", stream::xz(file, limit, watched())?)
     } else if start.starts_with(&[0x1F, 0x8B]) {
-        ("gzip", stream::gzip(file, limit)?)
+        ("gzip", stream::gzip(file, limit, watched())?)
     } else if start.get(257..262) == Some(b"ustar") {
         match tarball::disk(file, limit)? {
             Some(content) => ("tar", content),
