@@ -64,8 +64,12 @@ pub(super) fn measure(entry: &EntryFile, recorder: &mut Recorder<'_>) -> Result<
     Ok(())
 }
 
-/// The initrd that the stub finds; `None` without one, an error where its order is not known.
-pub(super) fn previous(entry: &EntryFile) -> Result<Option<(Vec<Segment>, Vec<InputId>)>, Unknown> {
+/// The initrd that the stub finds; `None` without one, an error where its order is not known. `pads` says that this boot loader
+/// pads files but the last to 4 bytes.
+pub(super) fn previous(
+    entry: &EntryFile,
+    pads: bool,
+) -> Result<Option<(Vec<Segment>, Vec<InputId>)>, Unknown> {
     let mut segments = Vec::new();
     let mut inputs = Vec::new();
     let archives = archives(entry).map_err(|_| Unknown)?;
@@ -80,7 +84,7 @@ pub(super) fn previous(entry: &EntryFile) -> Result<Option<(Vec<Segment>, Vec<In
     for (index, file) in initrds.iter().enumerate() {
         let length = file.file.len();
         segments.push(Segment::Range(file.file.clone()));
-        if index.saturating_add(1) < initrds.len() {
+        if pads && index.saturating_add(1) < initrds.len() {
             segments.push(Segment::Zeros(length.next_multiple_of(4).saturating_sub(length)));
         }
         inputs.push(file.input);

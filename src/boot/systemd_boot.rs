@@ -90,6 +90,13 @@ pub(super) struct Started {
     pub(super) smbios_measured: bool,
 }
 
+impl Started {
+    /// The boot loader pads each initrd but the last to 4 bytes (systemd `initrd_prepare`; from 256.7 on).
+    pub(super) fn pads_initrds(&self) -> bool {
+        self.by.as_ref().is_some_and(|version| version.key() >= (256, 7))
+    }
+}
+
 /// The firmware, or shim, starts the UKI itself: options are those of its boot option.
 pub(super) fn started_by_firmware(chain: &BootChain, scenario: &Scenario) -> Started {
     let load_options = found_options(chain, scenario);

@@ -186,7 +186,12 @@ fn read_folder(path: &Path) -> anyhow::Result<Given> {
         // systemd-boot enrols what is there, and leaves what is not.
         return Ok((enrolled, None));
     }
-    let found = SecureBootVariables::from_store(&variables);
+    // A folder with the boot options alone says nothing about keys.
+    let about_keys = variables.iter().any(|variable| is_about_keys(&variable.name));
+    let mut found = SecureBootVariables::from_store(&variables);
+    if !about_keys {
+        found = SecureBootVariables { shim: found.shim, ..enrolled };
+    }
     if variables.is_empty() {
         return Err(hinted(
             format!("{}: neither variables of efivarfs nor .auth files in it", path.display()),
@@ -199,9 +204,9 @@ fn read_folder(path: &Path) -> anyhow::Result<Given> {
 /// Only what Secure Boot, shim and boot loaders use: efivarfs has files that can't be read.
 fn is_wanted(name: &str) -> bool {
     let name = name.split('-').next().unwrap_or_default();
-    BootVariables::wants(name)
-        || Key::ALL.iter().any(|key| key.name() == name)
-        || ["SecureBoot", "SetupMode"].contains(&name)
-        || name.starts_with("Mok")
-        || name.starts_with("Sbat")
+    BootVariables::wants(name) || is_about_keys(name) || name.starts_with("Mok") || name.starts_with("Sbat")
+}
+
+fn is_about_keys(name: &str) -> bool {
+    Key::ALL.iter().any(|key| key.name() == name) || ["SecureBoot", "SetupMode"].contains(&name)
 }

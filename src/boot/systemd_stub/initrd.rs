@@ -29,7 +29,9 @@ impl Stub<'_> {
     pub(super) fn initrd(&self) -> Result<Initrd, BootError> {
         let mut parts: Vec<(InitrdPart, Part)> = Vec::new();
         let mut used_inputs = self.used_inputs.clone();
-        let previous = match self.chain.entry.as_ref().map(entry_initrd::previous) {
+        let pads = self.started.pads_initrds();
+        let entry = self.chain.entry.as_ref();
+        let previous = match entry.map(|entry| entry_initrd::previous(entry, pads)) {
             None => None,
             Some(Ok(previous)) => previous,
             Some(Err(entry_initrd::Unknown)) => {
