@@ -10,6 +10,7 @@ pub mod export;
 pub mod hashing;
 pub mod import;
 pub mod inspect;
+pub mod materials;
 pub mod pe;
 pub mod prediction;
 pub mod reference;

@@ -395,7 +395,7 @@ fn plan_images(chain: &BootChain, plan: &mut DigestPlan) -> Vec<(InputId, Stream
 /// The images that the firmware loads.
 fn images(chain: &BootChain) -> impl Iterator<Item = &NamedImage> {
     let addons = chain.addons.iter().map(|(_, addon)| addon);
-    chain.loader.iter().chain(&chain.drivers).chain([&chain.uki]).chain(addons)
+    chain.shim.iter().chain(&chain.loader).chain(&chain.drivers).chain([&chain.uki]).chain(addons)
 }
 
 fn evaluate(

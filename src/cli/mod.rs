@@ -4,6 +4,7 @@
 //! 2 error. Nothing outside this folder knows of `clap`, `anyhow` or terminals.
 
 mod baseline;
+mod build_results;
 mod check;
 mod explain;
 mod export;
@@ -13,6 +14,7 @@ mod inspect;
 mod key;
 mod log;
 mod medium;
+mod oci;
 mod output;
 mod platforms;
 mod predict;
