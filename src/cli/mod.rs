@@ -5,6 +5,7 @@
 
 mod baseline;
 mod check;
+mod compare;
 mod explain;
 mod export;
 mod format_options;
@@ -43,6 +44,7 @@ enum Command {
     Sign(sign::SignArgs),
     VerifyDocument(sign::VerifyArgs),
     Check(check::CheckArgs),
+    Compare(Box<compare::CompareArgs>),
     Baseline(baseline::BaselineArgs),
     Platforms(platforms::PlatformsArgs),
     Explain(explain::ExplainArgs),
@@ -79,6 +81,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sign(args) => sign::run(&args),
         Command::VerifyDocument(args) => sign::verify(&args),
         Command::Check(args) => check::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Baseline(args) => baseline::run(&args),
         Command::Platforms(args) => platforms::run(&args),
         Command::Explain(args) => explain::run(&args),

@@ -1,0 +1,1 @@
+//! Two releases: which PCRs change, and because of which component.
