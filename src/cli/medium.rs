@@ -11,7 +11,7 @@ use crate::source::{Blob, ContainerError, DEFAULT_MAX_SIZE, Unpacked, unpack};
 use crate::walk::{Medium, MediumError, Walk, WalkError, Wishes, walk};
 
 /// What decides about the walk of a disk, boot partition or folder.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct WalkArgs {
     /// File that the firmware starts [default: the removable media path, EFI/BOOT/BOOTX64.EFI and its like]
     #[arg(long, value_name = "PATH", help_heading = "Disk")]
@@ -28,7 +28,7 @@ pub(super) struct WalkArgs {
 }
 
 /// What decides about the boot of a disk, boot partition or folder.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct MediumArgs {
     #[command(flatten)]
     pub(super) walk: WalkArgs,
@@ -55,6 +55,11 @@ impl MediumArgs {
             ExitOutcome::Success => ExitBootServices::Success,
             ExitOutcome::FailureThenSuccess => ExitBootServices::FailureThenSuccess,
         })
+    }
+
+    /// The same medium with every entry of its menu.
+    pub(super) fn with_all_entries(&self) -> Self {
+        Self { walk: WalkArgs { entry: None, ..self.walk.clone() }, all_entries: true, ..self.clone() }
     }
 
     /// The first option that only means something with a medium.

@@ -87,7 +87,7 @@ fn event(entry: &MeasurementEntry, image: Option<&Image>) -> Option<Event> {
     let data = entry.event_data.as_deref().and_then(|data| hex::decode(data).ok());
     let digests = entry.digests.as_ref().map(digest_set).unwrap_or_default();
     let origin = origin(entry, image);
-    let topic = topic(entry, pcr, event_type, data.as_deref(), &digests, &origin);
+    let topic = topic(&entry.source.kind, pcr, event_type, data.as_deref(), &digests, &origin);
     Some(Event {
         pcr,
         stage: entry.stage.parse().ok(),
@@ -115,8 +115,8 @@ fn origin(entry: &MeasurementEntry, image: Option<&Image>) -> Origin {
 }
 
 /// What an expected event is about: by its source where that says more than the data.
-fn topic(
-    entry: &MeasurementEntry,
+pub(super) fn topic(
+    source: &str,
     pcr: PcrIndex,
     event_type: Option<EventType>,
     data: Option<&[u8]>,
@@ -124,7 +124,7 @@ fn topic(
     origin: &Origin,
 ) -> Topic {
     let role = origin.roles.first().map(String::as_str);
-    match (event_type, entry.source.kind.as_str(), role) {
+    match (event_type, source, role) {
         (Some(EventType::EFI_BOOT_SERVICES_APPLICATION), "section-image", _) => Topic::Kernel,
         (Some(EventType::EFI_BOOT_SERVICES_APPLICATION), _, Some("boot-loader")) => Topic::Loader,
         (Some(EventType::EFI_BOOT_SERVICES_APPLICATION), _, Some("uki")) => Topic::Uki,

@@ -9,7 +9,7 @@ use super::align::{AlignedEvent, EventStatus, align};
 use super::causes::{Cause, Code};
 use super::changes::command_lines;
 use super::classify;
-use super::hypotheses::{self, Alternative};
+use super::hypotheses::{self, Evidence};
 use super::model::{BY_STRENGTH, Candidate, Event, Expectation, Observation, Options};
 use super::report::{
     BankVerdict, Comparison, Divergence, EventRow, ExpectedSide, GapText, Generator, KIND, ObservedSide,
@@ -22,7 +22,7 @@ use crate::tcg::{HashAlgorithm, PcrIndex};
 const MAX_ALIGNED: usize = 16;
 
 /// Compares what is expected with what was observed; of several observations (the variants of a prediction) the nearest
-/// one counts. `alternatives` are further boots that may explain a difference, see [`hypotheses`].
+/// one counts. `evidence` is asked for when something differs: what the image itself says about other boots, see [`hypotheses`].
 ///
 /// # Errors
 /// [`CompareError`].
@@ -30,7 +30,7 @@ pub fn compare(
     expectation: &Expectation,
     observations: &[Observation],
     options: &Options,
-    alternatives: &dyn Fn(&Observation) -> Vec<Alternative>,
+    evidence: &dyn Fn(&Candidate, &Observation) -> Evidence,
 ) -> Result<Comparison, CompareError> {
     let (candidate, observation) = nearest(expectation, observations, options)?;
     let banks = common_banks(candidate, observation, options);
@@ -43,7 +43,7 @@ pub fn compare(
     let differing: Vec<PcrIndex> =
         pcrs.iter().filter(|pcr| pcr.verdict == Verdict::Differs).map(|pcr| pcr.index).collect();
     if !differing.is_empty() {
-        causes = pair.explain(&rows, &differing, alternatives);
+        causes = pair.explain(&rows, &differing, evidence, &expectation.candidates);
     }
     let explained: BTreeSet<PcrIndex> = causes.iter().flat_map(|cause| cause.pcrs.iter().copied()).collect();
     let unexplained = differing.iter().filter(|pcr| !explained.contains(pcr)).map(|pcr| pcr.get()).collect();
@@ -224,9 +224,11 @@ impl Pair<'_> {
         &self,
         rows: &[AlignedEvent],
         differing: &[PcrIndex],
-        alternatives: &dyn Fn(&Observation) -> Vec<Alternative>,
+        evidence: &dyn Fn(&Candidate, &Observation) -> Evidence,
+        siblings: &[Candidate],
     ) -> Vec<Cause> {
-        let mut causes = hypotheses::explain(self, differing, alternatives);
+        let evidence = evidence(self.candidate, self.observation);
+        let mut causes = hypotheses::explain(self, differing, evidence, siblings);
         if rows.is_empty() {
             return causes;
         }
@@ -280,6 +282,17 @@ impl Pair<'_> {
     pub(super) fn log_leads_to_value(&self, pcr: PcrIndex) -> bool {
         let Some(replayed) = &self.observation.replayed else { return true };
         replayed.get(self.bank, pcr) == self.observation.values.get(self.bank, pcr)
+    }
+
+    /// The register has the value that another boot expects, at the stage or later.
+    pub(super) fn would_match(&self, candidate: &Candidate, pcr: PcrIndex) -> bool {
+        let verdict = judge(candidate, self.observation, pcr, self.bank, self.options).verdict;
+        matches!(verdict, Verdict::Match | Verdict::ExtendedLater)
+    }
+
+    /// The register has another value than another boot expects.
+    pub(super) fn would_differ(&self, candidate: &Candidate, pcr: PcrIndex) -> bool {
+        judge(candidate, self.observation, pcr, self.bank, self.options).verdict == Verdict::Differs
     }
 
     pub(super) fn sides(&self) -> (&[Event], &[Event]) {

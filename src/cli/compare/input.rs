@@ -7,13 +7,15 @@ use anyhow::Context;
 use super::CompareArgs;
 use crate::cli::input::{display_name, open};
 use crate::cli::output::{hinted, report, warn};
-use crate::cli::predict::predictions;
+use crate::cli::predict::{other_requests, predict_all, requests};
+use crate::compare::hypotheses::{Evidence, image::evidence};
 use crate::compare::{
     Candidate, Expectation, ExpectedPcr, ExpectedValue, Kind, Observation, Options, expectation_of_document,
     expectation_of_logs, expectation_of_policy, observation_of_logs, observations_of_document,
 };
 use crate::export::load;
 use crate::import;
+use crate::prediction::Request;
 use crate::reference::{self, Document};
 use crate::source::{Blob, parse_registers, read_registers};
 use crate::tcg::timeline::BootLog;
@@ -25,6 +27,35 @@ const MAX_TEXT: u64 = 64 << 20;
 /// The expected side.
 pub(super) struct Expected {
     pub(super) expectation: Expectation,
+    /// What was predicted, where it was an image.
+    requests: Vec<Request>,
+}
+
+impl Expected {
+    /// What the image says about other boots of it.
+    pub(super) fn evidence(
+        &self,
+        args: &CompareArgs,
+        candidate: &Candidate,
+        observation: &Observation,
+        options: &Options,
+    ) -> Evidence {
+        let images = self.expectation.candidates.iter().map(|candidate| &candidate.image);
+        let mut names: Vec<&String> = Vec::new();
+        images.for_each(|image| {
+            if !names.contains(&image) {
+                names.push(image);
+            }
+        });
+        let at = names.iter().position(|image| **image == candidate.image).unwrap_or(0);
+        let Some(request) = self.requests.get(at) else { return Evidence::default() };
+        let others = match self.requests.as_slice() {
+            [_] => other_requests(&args.expected, &args.boot).unwrap_or_default(),
+            // The entries of the menu are variants of the document.
+            _ => Vec::new(),
+        };
+        evidence(request, &others, candidate, observation, options)
+    }
 }
 
 /// The observed side.
@@ -47,6 +78,7 @@ enum Content {
 /// Reads the expected side. `observed` decides between the alternatives of a policy that has very many.
 pub(super) fn expected(args: &CompareArgs, observed: Option<&Observation>) -> anyhow::Result<Expected> {
     let name = display_name(&args.expected);
+    let mut requests = Vec::new();
     let expectation = match identify(&args.expected, args.policy_format.as_deref(), true)? {
         Content::Document(document) => expectation_of_document(&name, &document),
         Content::Registers(values) => of_registers(&name, &values),
@@ -58,16 +90,35 @@ pub(super) fn expected(args: &CompareArgs, observed: Option<&Observation>) -> an
             }
             expectation_of_logs(&name, std::slice::from_ref(&log))?
         }
-        Content::Image => expectation_of_document(&name, &predicted(&args.expected, args, observed)?),
+        Content::Image => {
+            let (document, predicted) = predicted(&args.expected, args, observed)?;
+            requests = predicted;
+            expectation_of_document(&name, &document)
+        }
     };
-    Ok(Expected { expectation })
+    Ok(Expected { expectation, requests })
 }
 
 /// Predicts an image, in the banks that the other side has unless some are named.
-fn predicted(path: &Path, args: &CompareArgs, _observed: Option<&Observation>) -> anyhow::Result<Document> {
-    let predictions = predictions(path, &args.boot, false)?;
+fn predicted(
+    path: &Path,
+    args: &CompareArgs,
+    observed: Option<&Observation>,
+) -> anyhow::Result<(Document, Vec<Request>)> {
+    let (mut requests, mut predictions) = requests(path, &args.boot)?;
+    if args.boot.banks().is_empty() {
+        let banks: Vec<HashAlgorithm> =
+            observed.into_iter().flat_map(|observed| observed.values.banks()).map(|(bank, _)| bank).collect();
+        let in_common = |request: &Request| request.banks.iter().any(|bank| banks.contains(bank));
+        let fits = |request: &Request| banks.is_empty() || in_common(request);
+        requests
+            .iter_mut()
+            .filter(|request| !fits(request))
+            .for_each(|request| request.banks.clone_from(&banks));
+    }
+    predict_all(requests.clone(), path, &mut predictions)?;
     predictions.warn();
-    predictions.document()
+    Ok((predictions.document()?, requests))
 }
 
 /// Reads the observed side.
@@ -79,7 +130,7 @@ pub(super) fn observed(args: &CompareArgs, options: &Options) -> anyhow::Result<
     for path in &args.observed {
         match identify(path, None, false)? {
             Content::Document(document) => sides.predictions.push((display_name(path), *document)),
-            Content::Image => sides.predictions.push((display_name(path), predicted(path, args, None)?)),
+            Content::Image => sides.predictions.push((display_name(path), predicted(path, args, None)?.0)),
             Content::Registers(values) => sides.add_registers(path, values)?,
             Content::Log(bytes) => sides.logs.push((display_name(path), bytes)),
             Content::Policy(policy) => {

@@ -11,7 +11,7 @@ use clap::Args;
 use super::output::{EXIT_DIFFERS, EXIT_ERROR, hinted, print, print_json};
 use super::predict::{BootArgs, stage_parser};
 use crate::boot::Stage;
-use crate::compare::{CompareError, Options, compare};
+use crate::compare::{Candidate, CompareError, Observation, Options, compare};
 use crate::tcg::PcrIndex;
 
 /// Compare what was expected of a boot with what a machine shows, and say why it differs.
@@ -71,9 +71,11 @@ pub(super) fn run(args: &CompareArgs) -> anyhow::Result<ExitCode> {
     let options = args.options()?;
     let observed = input::observed(args, &options)?;
     let expected = input::expected(args, observed.observations.first())?;
-    let alternatives = |_: &crate::compare::Observation| Vec::new();
-    let comparison = compare(&expected.expectation, &observed.observations, &options, &alternatives)
-        .map_err(explain_error)?;
+    let evidence = |candidate: &Candidate, observation: &Observation| {
+        expected.evidence(args, candidate, observation, &options)
+    };
+    let comparison =
+        compare(&expected.expectation, &observed.observations, &options, &evidence).map_err(explain_error)?;
     if args.json {
         print_json(&comparison)?;
     } else {
