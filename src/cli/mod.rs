@@ -6,6 +6,7 @@
 mod baseline;
 mod check;
 mod compare;
+mod diff;
 mod explain;
 mod export;
 mod format_options;
@@ -45,6 +46,7 @@ enum Command {
     VerifyDocument(sign::VerifyArgs),
     Check(check::CheckArgs),
     Compare(Box<compare::CompareArgs>),
+    Diff(Box<diff::DiffArgs>),
     Baseline(baseline::BaselineArgs),
     Platforms(platforms::PlatformsArgs),
     Explain(explain::ExplainArgs),
@@ -82,6 +84,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::VerifyDocument(args) => sign::verify(&args),
         Command::Check(args) => check::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Baseline(args) => baseline::run(&args),
         Command::Platforms(args) => platforms::run(&args),
         Command::Explain(args) => explain::run(&args),

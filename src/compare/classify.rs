@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::align::{AlignedEvent, EventStatus};
 use super::causes::{Cause, Code};
 use super::changes::{command_line_text, command_lines, is_text};
-use super::model::Event;
+use super::model::{Author, Event, is_selector};
 use super::nearest::Pair;
 use super::topic::Topic;
 use crate::tcg::PcrIndex;
@@ -300,40 +300,50 @@ fn uki_image(row: &Row<'_>, has_sections: bool, causes: &mut Causes) {
     }
 }
 
-/// A command line in PCR 12: whose it is shows by what else differs, and by what became of the kernel's own.
+/// A command line in PCR 12: whose it is the expected side says; of an observed one it shows by what else is in the log, and
+/// by what the kernel's own command line became.
 fn options(row: &Row<'_>, sides: (&[Event], &[Event]), all: &[Row<'_>], causes: &mut Causes) {
-    let role = row.expected.and_then(|event| event.origin.as_ref()).and_then(|origin| origin.roles.first());
-    let text = text_of(row.observed.or(row.expected));
-    if role.is_some_and(|role| role == "addon") || causes.has(Code::Addon) {
-        return causes.add(Code::Addon, row.pcr, row.says());
-    }
-    if role.is_some_and(|role| role == "smbios") {
-        return causes.add(Code::Smbios, row.pcr, row.says());
-    }
-    if text.as_deref().is_some_and(is_selector) {
-        return causes.add(Code::Profile, row.pcr, row.says());
-    }
-    let Some(text) = text else { return causes.add(Code::Options, row.pcr, row.says()) };
-    let side = if row.observed.is_some() { sides.1 } else { sides.0 };
-    let kernel = side.iter().find(|event| event.topic == Topic::KernelOptions);
-    let is_whole = kernel.is_some_and(|kernel| is_text(kernel, &text));
-    let ours = sides.0.iter().find(|event| event.topic == Topic::KernelOptions).and_then(command_line_text);
-    let is_appended =
-        ours.is_some_and(|ours| kernel.is_some_and(|kernel| is_text(kernel, &format!("{ours} {text}"))));
     let command_line_differs =
         all.iter().any(|row| matches!(row.topic(), Some(Topic::Section(name)) if name == ".cmdline"));
     let loader_differs = causes.has(Code::Loader) || causes.has(Code::Uki);
-    let same_as_expected = ours == Some(text.as_str());
-    match row.status {
-        // The text came on top of the image's own: the stub appends what SMBIOS has.
-        EventStatus::Added if is_appended => causes.add(Code::Smbios, row.pcr, row.says()),
-        // The embedded command line itself was passed on, or is passed on no more: as boot loaders up to 254 do.
-        _ if is_whole && (same_as_expected || command_line_differs) && loader_differs => {
-            causes.add(Code::Loader, row.pcr, row.says());
+    let passed_on = |event: &Event, side: &[Event]| {
+        let text = text_of(Some(event)).unwrap_or_default();
+        loader_differs && kernel_options_of(side).is_some_and(|kernel| is_text(kernel, &text))
+    };
+    let expected = row.expected.map(|event| match event.author() {
+        Some(Author::Addons) => Code::Addon,
+        Some(Author::Smbios) => Code::Smbios,
+        Some(Author::Profile) => Code::Profile,
+        // The embedded command line was passed on, or is passed on no more: boot loaders up to 254 do.
+        _ if passed_on(event, sides.0) => Code::Loader,
+        _ => Code::Options,
+    });
+    let observed = row.observed.map(|event| {
+        let text = text_of(Some(event)).unwrap_or_default();
+        let kernel = kernel_options_of(sides.1);
+        if sides.1.iter().any(|event| event.topic == Topic::Addon) {
+            Code::Addon
+        } else if is_selector(&text) {
+            Code::Profile
+        } else if passed_on(event, sides.1) {
+            Code::Loader
+        } else if kernel.is_some_and(|kernel| !is_text(kernel, &text)) {
+            // LoadOptions replace the embedded text; what comes on top of it is what SMBIOS has.
+            Code::Smbios
+        } else {
+            Code::Options
         }
-        EventStatus::Changed if command_line_differs => causes.add(Code::CommandLine, row.pcr, row.says()),
-        _ => causes.add(Code::Options, row.pcr, row.says()),
+    });
+    let both_passed = expected == Some(Code::Loader) && observed == Some(Code::Loader);
+    if both_passed && command_line_differs {
+        return causes.add(Code::CommandLine, row.pcr, row.says());
     }
+    let codes: BTreeSet<Code> = expected.into_iter().chain(observed).collect();
+    codes.into_iter().for_each(|code| causes.add(code, row.pcr, row.says()));
+}
+
+fn kernel_options_of(events: &[Event]) -> Option<&Event> {
+    events.iter().find(|event| event.topic == Topic::KernelOptions)
 }
 
 fn text_of(event: Option<&Event>) -> Option<String> {
@@ -342,14 +352,6 @@ fn text_of(event: Option<&Event>) -> Option<String> {
         EventData::Text(text) => Some(text.text.into_owned()),
         _ => None,
     }
-}
-
-/// `@N`, the selector of a profile, alone or before a text.
-fn is_selector(text: &str) -> bool {
-    let first = text.split(' ').next().unwrap_or_default();
-    first
-        .strip_prefix('@')
-        .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
 /// The kernel's command line follows from all that makes one.

@@ -111,6 +111,7 @@ fn origin(entry: &MeasurementEntry, image: Option<&Image>) -> Origin {
         section: entry.source.section.clone(),
         offset: entry.source.offset,
         length: entry.source.length,
+        option: entry.source.option.clone(),
     }
 }
 

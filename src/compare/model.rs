@@ -60,9 +60,37 @@ pub struct Origin {
     /// Length in bytes, as loaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub length: Option<u64>,
+    /// The option of predict that it was given with.
+    #[serde(skip)]
+    pub option: Option<String>,
+}
+
+/// Who put a command line into PCR 12.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Author {
+    /// Addons.
+    Addons,
+    /// The machine's SMBIOS tables.
+    Smbios,
+    /// The selector of a profile.
+    Profile,
+    /// LoadOptions: passed by the boot loader or a boot option.
+    LoadOptions,
 }
 
 impl Event {
+    /// Who put this command line into PCR 12, as far as the expected side says.
+    pub(super) fn author(&self) -> Option<Author> {
+        let origin = self.origin.as_ref().filter(|_| self.topic == Topic::Options)?;
+        let text = self.data.as_deref().map(crate::uefi::text::utf16_to_nul).unwrap_or_default();
+        Some(match (origin.option.as_deref(), origin.roles.first().map(String::as_str)) {
+            (Some("--smbios"), _) => Author::Smbios,
+            (_, Some("addon")) => Author::Addons,
+            _ if is_selector(&text) => Author::Profile,
+            _ => Author::LoadOptions,
+        })
+    }
+
     /// It stands for something whose digest nobody knows.
     #[must_use]
     pub fn is_gap(&self) -> bool {
@@ -186,6 +214,13 @@ impl Options {
     pub fn wants(&self, pcr: PcrIndex) -> bool {
         self.pcrs.is_empty() || self.pcrs.contains(&pcr)
     }
+}
+
+/// `@N`, the selector of a profile, alone or before a text.
+pub(super) fn is_selector(text: &str) -> bool {
+    let first = text.split(' ').next().unwrap_or_default();
+    let digits = first.strip_prefix('@').unwrap_or_default();
+    !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit())
 }
 
 /// The banks, those first in which a match says most: SHA-1 only where there is nothing else.

@@ -170,11 +170,16 @@ impl Topic {
     }
 
     fn of_ipl(pcr: PcrIndex, text: &str, data: &[u8], digests: &DigestSet) -> Self {
-        let hashes_data = digests.iter().any(|digest| Digest::of(digest.algorithm(), data) == digest);
+        let is_hash_of =
+            |bytes: &[u8]| digests.iter().any(|digest| Digest::of(digest.algorithm(), bytes) == digest);
+        let hashes_data = is_hash_of(data);
         match pcr.get() {
             8 => Self::Grub,
             9 => Self::Grub,
-            11 if text.starts_with('.') && hashes_data => Self::SectionName(text.to_owned()),
+            // The name is hashed in ASCII with its NUL, and logged in UTF-16 (systemd `measure_sections`).
+            11 if text.starts_with('.') && is_hash_of(&[text.as_bytes(), &[0]].concat()) => {
+                Self::SectionName(text.to_owned())
+            }
             11 if text.starts_with('.') => Self::Section(text.to_owned()),
             12 | 13 if text.ends_with(" initrd") && !hashes_data => Self::Archive(text.to_owned()),
             12 => Self::Options,

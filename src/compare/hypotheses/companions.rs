@@ -2,9 +2,13 @@
 
 use super::Facts;
 use super::deviation::{Deviation, Edit};
+use crate::boot::utf16_nul;
 use crate::compare::causes::Code;
-use crate::compare::model::Event;
+use crate::compare::changes::command_line_text;
+use crate::compare::model::{Author, Event};
 use crate::compare::topic::Topic;
+use crate::tcg::PcrIndex;
+use crate::uefi::text::utf16_to_nul;
 
 /// One thing that may be missing: its code, the sentence, and which events go with it.
 struct Companion {
@@ -38,7 +42,9 @@ pub(super) fn deviations(facts: &Facts<'_>) -> Vec<Deviation> {
             continue;
         }
         let none = Deviation::new(companion.code, companion.detail);
-        all.push(events.iter().fold(none, |none, (index, event)| none.with(event.pcr, Edit::Remove(*index))));
+        let none =
+            events.iter().fold(none, |none, (index, event)| none.with(event.pcr, Edit::Remove(*index)));
+        all.push(without_text(facts, none, &events));
         if events.len() > 1 {
             // One of several: what it does to other registers depends on the bytes, which only the image has.
             for (index, event) in events {
@@ -57,8 +63,7 @@ fn role(event: &Event, wanted: &str) -> bool {
 }
 
 fn is_addon(event: &Event) -> bool {
-    matches!(event.topic, Topic::Addon | Topic::AddonPart)
-        || (event.topic == Topic::Options && role(event, "addon"))
+    matches!(event.topic, Topic::Addon | Topic::AddonPart) || event.author() == Some(Author::Addons)
 }
 
 fn is_archive(event: &Event, credential: bool) -> bool {
@@ -74,15 +79,36 @@ fn is_extension(event: &Event) -> bool {
 }
 
 fn is_smbios(event: &Event) -> bool {
-    let source = event.origin.as_ref().is_some_and(|origin| origin.files.is_empty());
-    event.topic == Topic::Options
-        && (role(event, "smbios") || (source && event.what.to_lowercase().contains("smbios")))
+    event.author() == Some(Author::Smbios)
 }
 
 fn is_options(event: &Event) -> bool {
-    event.topic == Topic::Options && !is_addon(event) && !is_smbios(event)
+    event.author() == Some(Author::LoadOptions)
 }
 
 fn is_loader(event: &Event) -> bool {
     event.topic == Topic::LoaderConf || (event.topic == Topic::Loader && role(event, "boot-loader"))
+}
+
+/// Texts that are gone are also gone from the kernel's command line, to whose end the stub appends them.
+fn without_text(facts: &Facts<'_>, deviation: Deviation, gone: &[(usize, &Event)]) -> Deviation {
+    let kernel = facts.of(9).find(|(_, event)| event.topic == Topic::KernelOptions);
+    let Some((index, old)) = kernel.and_then(|(index, event)| Some((index, command_line_text(event)?)))
+    else {
+        return deviation;
+    };
+    let mut text = old.to_owned();
+    for (_, event) in gone.iter().filter(|(_, event)| event.topic == Topic::Options) {
+        let gone = event.data.as_deref().map(utf16_to_nul).unwrap_or_default();
+        if let Some(rest) = text.strip_suffix(&gone) {
+            text = rest.trim_end_matches(' ').to_owned();
+        } else if let Some((before, after)) = text.split_once(&format!(" {gone} ")) {
+            text = format!("{before} {after}");
+        }
+    }
+    if text == old || text.is_empty() {
+        return deviation;
+    }
+    let units: Vec<u16> = text.encode_utf16().collect();
+    deviation.with(PcrIndex::new(9), Edit::Replace(index, facts.hash(&utf16_nul(&units))))
 }

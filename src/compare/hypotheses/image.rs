@@ -380,6 +380,10 @@ fn event(measurement: &Measurement, chain: &BootChain, digest: Option<Digest>) -
         files: inputs.iter().map(|input| input.name.clone()).collect(),
         roles: inputs.iter().map(|input| input.role.name().to_owned()).collect(),
         section,
+        option: match &measurement.source {
+            Source::Option(option) => Some((*option).to_owned()),
+            _ => None,
+        },
         ..Origin::default()
     };
     let digests = digest.into_iter().collect();

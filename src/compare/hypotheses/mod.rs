@@ -101,7 +101,12 @@ pub(super) fn explain(
             best = found;
         }
     }
-    never_extended(pair, differing, &mut best);
+    if pair.observation.events.is_none() {
+        never_extended(pair, differing, &mut best);
+    }
+    for cause in &mut best.causes {
+        cause.pcrs.sort_unstable();
+    }
     best.causes
 }
 
@@ -156,21 +161,26 @@ pub(super) fn merge(causes: &mut Vec<Cause>, cause: Cause) {
     }
 }
 
+/// A family: what it would have measured otherwise.
+type Family = fn(&Facts<'_>) -> Vec<Deviation>;
+
+/// Families that tell what an event's data can't: which bytes would have the digest.
+const OF_DIGESTS: &[Family] = &[sections::deviations, disk::deviations];
+/// Families that a log makes superfluous: it shows what happened.
+const OF_EVENTS: &[Family] = &[
+    firmware::deviations,
+    secure_boot::deviations,
+    companions::deviations,
+    options::deviations,
+    firmware::single,
+];
+
 fn deviations(facts: &Facts<'_>, pair: &Pair<'_>) -> Vec<Deviation> {
-    let families: &[fn(&Facts<'_>) -> Vec<Deviation>] = &[
-        firmware::deviations,
-        secure_boot::deviations,
-        companions::deviations,
-        options::deviations,
-        sections::deviations,
-        disk::deviations,
-    ];
-    let mut all: Vec<Deviation> = families.iter().flat_map(|family| family(facts)).collect();
+    let of_events = if pair.observation.events.is_some() { &[] } else { OF_EVENTS };
+    let families = OF_DIGESTS.iter().chain(of_events);
+    let mut all: Vec<Deviation> = families.flat_map(|family| family(facts)).collect();
     if pair.options.stage.is_some() {
         all.extend(stages::deviations(facts));
-    }
-    if pair.observation.events.is_none() {
-        all.extend(firmware::single(facts));
     }
     all
 }
@@ -184,7 +194,7 @@ fn register(facts: &Facts<'_>, pair: &Pair<'_>, candidate: &Candidate, pcr: PcrI
         .collect::<Option<_>>()?;
     let start = start_value(facts, candidate.pcrs.get(&pcr), pcr, &events)?;
     let tails = if pair.options.stage.is_some() { Vec::new() } else { tails(facts, pcr) };
-    Some(Register { events, start, target, tails })
+    Some(Register::new(&events, start, target, tails))
 }
 
 /// What is known to come later, as lists of digests: what the boot itself goes on with, and words.

@@ -13,14 +13,15 @@ const MAX_SOLUTIONS: usize = 16;
 
 /// One register whose value differs.
 pub(super) struct Register {
-    /// The expected events, each with its index in the whole boot.
-    pub(super) events: Vec<(usize, Digest)>,
-    /// What it starts with.
-    pub(super) start: Digest,
+    /// The expected events by their index in the whole boot, in order.
+    indices: Vec<usize>,
+    digests: Vec<Digest>,
+    /// The value before each event, and behind the last.
+    prefix: Vec<Digest>,
     /// What was observed.
-    pub(super) target: Digest,
+    target: Digest,
     /// What may have come later.
-    pub(super) tails: Vec<Vec<Digest>>,
+    tails: Vec<Vec<Digest>>,
 }
 
 pub(super) struct Search<'s> {
@@ -40,14 +41,24 @@ pub(super) struct Solved {
 type Solution = Vec<usize>;
 
 impl Search<'_> {
-    /// Solves every register, and takes of each the solution that needs least beyond what others need.
+    /// Solves every register, and takes of each the solution that needs least beyond what others need. A deviation that is
+    /// taken has to be in the solution of every register that it moves: one that is not is dropped, and all is chosen anew.
     pub(super) fn run(&self) -> Solved {
-        let mut solutions: Vec<(PcrIndex, Vec<Solution>)> =
-            self.registers.iter().map(|(pcr, register)| (*pcr, self.solve(*pcr, register))).collect();
-        solutions.retain(|(_, found)| !found.is_empty());
+        let mut solutions = self.solutions();
+        loop {
+            solutions.retain(|(_, found)| !found.is_empty());
+            let solved = self.choose(&mut solutions);
+            let Some(contradiction) = self.contradiction(&solved) else { return solved };
+            for (_, found) in &mut solutions {
+                found.retain(|solution| !solution.contains(&contradiction));
+            }
+        }
+    }
+
+    fn choose(&self, solutions: &mut [(PcrIndex, Vec<Solution>)]) -> Solved {
         // A solution that occurs in several registers is the likely one.
         let mut uses: BTreeMap<usize, usize> = BTreeMap::new();
-        for (_, found) in &solutions {
+        for (_, found) in solutions.iter() {
             let distinct: BTreeSet<usize> = found.iter().flatten().copied().collect();
             for deviation in distinct {
                 let count = uses.entry(deviation).or_default();
@@ -56,24 +67,30 @@ impl Search<'_> {
         }
         solutions.sort_by_key(|(_, found)| found.len());
         let mut solved = Solved::default();
-        for (pcr, found) in solutions {
+        for (pcr, found) in solutions.iter() {
             let cost = |solution: &&Solution| {
                 let new = solution.iter().filter(|deviation| !solved.used.contains_key(*deviation)).count();
-                let shared: usize = solution
-                    .iter()
-                    .filter_map(|deviation| uses.get(deviation))
-                    .fold(0, |a, b| a.saturating_add(*b));
+                let shared = solution.iter().filter_map(|deviation| uses.get(deviation));
+                let shared = shared.fold(0_usize, |sum, count| sum.saturating_add(*count));
                 (new, self.rank(solution), usize::MAX.saturating_sub(shared))
             };
             if let Some(solution) = found.iter().min_by_key(cost) {
-                let solution = solution.clone();
-                for deviation in solution {
-                    solved.used.entry(deviation).or_default().push(pcr);
+                for deviation in solution.clone() {
+                    solved.used.entry(deviation).or_default().push(*pcr);
                 }
-                solved.pcrs.push(pcr);
+                solved.pcrs.push(*pcr);
             }
         }
         solved
+    }
+
+    /// A deviation that is taken for one register, and moves another whose solution goes without it.
+    fn contradiction(&self, solved: &Solved) -> Option<usize> {
+        let breaks = |(index, pcrs): &(&usize, &Vec<PcrIndex>)| {
+            let moved = self.deviations.get(**index).map(|deviation| deviation.edits.keys());
+            moved.into_iter().flatten().any(|pcr| solved.pcrs.contains(pcr) && !pcrs.contains(pcr))
+        };
+        solved.used.iter().find(breaks).map(|(index, _)| *index)
     }
 
     fn rank(&self, solution: &[usize]) -> u32 {
@@ -81,27 +98,59 @@ impl Search<'_> {
         ranks.map(|deviation| u32::from(deviation.rank)).fold(0, u32::saturating_add)
     }
 
-    /// The shortest solutions of one register.
-    fn solve(&self, pcr: PcrIndex, register: &Register) -> Vec<Solution> {
-        let touching = |many: bool| -> Vec<(usize, &[Edit])> {
-            let all = self.deviations.iter().enumerate().filter(|(_, deviation)| !deviation.many || many);
-            all.filter_map(|(index, deviation)| Some((index, deviation.edits.get(&pcr)?.as_slice())))
-                .collect()
-        };
-        let (all, few) = (touching(true), touching(false));
-        let mut tries = Tries { left: MAX_TRIES, deadline: self.deadline };
+    /// The shortest solutions of each register: what takes one deviation is tried in all of them before anything else.
+    fn solutions(&self) -> Vec<(PcrIndex, Vec<Solution>)> {
+        let mut open: Vec<(PcrIndex, &Register, Touching)> = self
+            .registers
+            .iter()
+            .map(|(pcr, register)| (*pcr, register, self.touching(*pcr, register)))
+            .collect();
+        open.sort_by_key(|(_, _, touching)| touching.few.len());
+        let mut solutions = Vec::new();
         for depth in 1..=3_usize {
-            let found = match depth {
-                1 => singles(register, &all, &mut tries),
-                2 => pairs(register, &few, &all, &mut tries),
-                _ => triples(register, &few, &mut tries),
-            };
-            if !found.is_empty() || tries.is_over() {
-                return found;
+            open.retain(|(pcr, register, touching)| {
+                let mut tries = Tries { left: MAX_TRIES, deadline: self.deadline };
+                let found = match depth {
+                    1 => singles(register, touching, &mut tries),
+                    2 => pairs(register, touching, &mut tries),
+                    _ => triples(register, touching, &mut tries),
+                };
+                let is_open = found.is_empty();
+                if !is_open {
+                    solutions.push((*pcr, found));
+                }
+                is_open
+            });
+        }
+        solutions
+    }
+
+    fn touching(&self, pcr: PcrIndex, register: &Register) -> Touching {
+        let mut touching = Touching::default();
+        for (index, deviation) in self.deviations.iter().enumerate() {
+            let edits = deviation.edits.get(&pcr).and_then(|edits| register.prepare(edits));
+            match edits {
+                Some(edits) if deviation.many => touching.many.push((index, edits)),
+                Some(edits) => touching.few.push((index, edits)),
+                None => {}
             }
         }
-        Vec::new()
+        touching
     }
+}
+
+/// Deviations that move a register.
+#[derive(Default)]
+struct Touching {
+    few: Vec<(usize, Prepared)>,
+    many: Vec<(usize, Prepared)>,
+}
+
+/// Edits by position in the register.
+struct Prepared {
+    /// The first position that changes.
+    first: usize,
+    edits: Vec<Edit>,
 }
 
 /// What is left of the patience.
@@ -111,10 +160,6 @@ struct Tries {
 }
 
 impl Tries {
-    fn is_over(&self) -> bool {
-        self.left == 0
-    }
-
     fn one(&mut self) -> bool {
         self.left = self.left.saturating_sub(1);
         if self.left.is_multiple_of(256) && self.deadline.is_some_and(|deadline| Instant::now() > deadline) {
@@ -124,11 +169,9 @@ impl Tries {
     }
 }
 
-type Touching<'d> = (usize, &'d [Edit]);
-
-fn singles(register: &Register, all: &[Touching<'_>], tries: &mut Tries) -> Vec<Solution> {
+fn singles(register: &Register, touching: &Touching, tries: &mut Tries) -> Vec<Solution> {
     let mut found = Vec::new();
-    for (index, edits) in all {
+    for (index, edits) in touching.few.iter().chain(&touching.many) {
         if found.len() >= MAX_SOLUTIONS || !tries.one() {
             break;
         }
@@ -139,18 +182,11 @@ fn singles(register: &Register, all: &[Touching<'_>], tries: &mut Tries) -> Vec<
     found
 }
 
-fn pairs(
-    register: &Register,
-    few: &[Touching<'_>],
-    all: &[Touching<'_>],
-    tries: &mut Tries,
-) -> Vec<Solution> {
+fn pairs(register: &Register, touching: &Touching, tries: &mut Tries) -> Vec<Solution> {
     let mut found = Vec::new();
-    for (one, edits) in few {
-        for (other, more) in all.iter().filter(|(other, _)| {
-            // Pairs of two of the few come once.
-            other > one || !few.iter().any(|(index, _)| index == other)
-        }) {
+    for (at, (one, edits)) in touching.few.iter().enumerate() {
+        let behind = touching.few.get(at.saturating_add(1)..).unwrap_or_default();
+        for (other, more) in behind.iter().chain(&touching.many) {
             if found.len() >= MAX_SOLUTIONS || !tries.one() {
                 return found;
             }
@@ -162,8 +198,9 @@ fn pairs(
     found
 }
 
-fn triples(register: &Register, few: &[Touching<'_>], tries: &mut Tries) -> Vec<Solution> {
+fn triples(register: &Register, touching: &Touching, tries: &mut Tries) -> Vec<Solution> {
     let mut found = Vec::new();
+    let few = &touching.few;
     for (at, (one, first)) in few.iter().enumerate() {
         let behind = few.get(at.saturating_add(1)..).unwrap_or_default();
         for (next, (other, second)) in behind.iter().enumerate() {
@@ -181,10 +218,54 @@ fn triples(register: &Register, few: &[Touching<'_>], tries: &mut Tries) -> Vec<
 }
 
 impl Register {
-    /// The events with these edits lead to what was observed. `thorough` also tries what may have come later.
-    fn leads_to_target(&self, edits: &[&[Edit]], thorough: bool) -> bool {
-        let Some((start, digests)) = self.edited(edits) else { return false };
-        let value = digests.iter().fold(start, |value, digest| extend(value, *digest));
+    /// The expected events, each with its index in the whole boot; what the register starts with; what was observed; what may
+    /// have come later.
+    pub(super) fn new(
+        events: &[(usize, Digest)],
+        start: Digest,
+        target: Digest,
+        tails: Vec<Vec<Digest>>,
+    ) -> Self {
+        let mut prefix = vec![start];
+        let mut value = start;
+        for (_, digest) in events {
+            value = extend(value, *digest);
+            prefix.push(value);
+        }
+        let (indices, digests) = events.iter().copied().unzip();
+        Self { indices, digests, prefix, target, tails }
+    }
+
+    /// The same edits by position; `None` where one is about an event that is not in the list.
+    fn prepare(&self, edits: &[Edit]) -> Option<Prepared> {
+        let position = |index: &usize| self.indices.iter().position(|known| known == index);
+        let mut first = self.digests.len();
+        let mut prepared = Vec::with_capacity(edits.len());
+        for edit in edits {
+            let (edit, at) = match edit {
+                Edit::Replace(index, digest) => (Edit::Replace(position(index)?, *digest), position(index)?),
+                Edit::Remove(index) => (Edit::Remove(position(index)?), position(index)?),
+                Edit::Before(index, digests) => {
+                    (Edit::Before(position(index)?, digests.clone()), position(index)?)
+                }
+                Edit::Append(digests) => (Edit::Append(digests.clone()), self.digests.len()),
+                Edit::Start(digest) => (Edit::Start(*digest), 0),
+                Edit::Order(indices) if indices.len() == self.indices.len() => {
+                    let order: Vec<usize> = indices.iter().map(position).collect::<Option<_>>()?;
+                    let at = order.iter().enumerate().position(|(at, position)| at != *position)?;
+                    (Edit::Order(order), at)
+                }
+                Edit::Order(_) => return None,
+            };
+            first = first.min(at);
+            prepared.push(edit);
+        }
+        Some(Prepared { first, edits: prepared })
+    }
+
+    /// The events with these edits lead to what was observed. `thorough` tries all of what may have come later.
+    fn leads_to_target(&self, sets: &[&Prepared], thorough: bool) -> bool {
+        let Some(value) = self.value(sets) else { return false };
         if value == self.target {
             return true;
         }
@@ -193,41 +274,55 @@ impl Register {
         tails.map(after).any(|value| value == self.target)
     }
 
-    /// The list of digests; `None` when two edits contradict each other or change nothing.
-    fn edited(&self, edits: &[&[Edit]]) -> Option<(Digest, Vec<Digest>)> {
-        let mut start = self.start;
-        let mut order: Vec<usize> = self.events.iter().map(|(index, _)| *index).collect();
-        let mut values: BTreeMap<usize, Option<Digest>> =
-            self.events.iter().map(|(index, digest)| (*index, Some(*digest))).collect();
-        let mut before: BTreeMap<usize, Vec<Digest>> = BTreeMap::new();
-        let mut touched = BTreeSet::new();
-        let (mut behind, mut reordered): (Vec<Digest>, bool) = (Vec::new(), false);
-        for edit in edits.iter().flat_map(|edits| edits.iter()) {
-            match edit {
-                Edit::Replace(index, digest) => {
-                    let fresh = touched.insert(*index);
-                    *values.get_mut(index).filter(|_| fresh)? = Some(*digest);
-                }
-                Edit::Remove(index) => {
-                    let fresh = touched.insert(*index);
-                    *values.get_mut(index).filter(|_| fresh)? = None;
-                }
-                Edit::Before(index, digests) => before.entry(*index).or_default().extend(digests),
-                Edit::Append(digests) => behind.extend(digests),
-                Edit::Start(digest) => start = *digest,
-                Edit::Order(indices) if reordered || indices.len() != order.len() => return None,
-                Edit::Order(indices) => {
-                    order.clone_from(indices);
-                    reordered = true;
+    /// The value with these edits; `None` when two of them contradict each other.
+    fn value(&self, sets: &[&Prepared]) -> Option<Digest> {
+        let edits = || sets.iter().flat_map(|set| &set.edits);
+        let mut orders = edits().filter_map(|edit| match edit {
+            Edit::Order(order) => Some(order),
+            _ => None,
+        });
+        let order = orders.next();
+        if orders.next().is_some() {
+            return None;
+        }
+        let first = sets.iter().map(|set| set.first).min()?;
+        let start = edits().find_map(|edit| match edit {
+            Edit::Start(start) => Some(*start),
+            _ => None,
+        });
+        let mut value = start.or_else(|| self.prefix.get(first).copied())?;
+        for at in first..self.digests.len() {
+            let position = order.map_or(Some(at), |order| order.get(at).copied())?;
+            let mut digest = self.digests.get(position).copied();
+            let mut touched = false;
+            for edit in edits() {
+                match edit {
+                    Edit::Before(index, digests) if *index == position => {
+                        value = digests.iter().fold(value, |value, digest| extend(value, *digest));
+                    }
+                    Edit::Replace(index, _) | Edit::Remove(index) if *index == position && touched => {
+                        return None;
+                    }
+                    Edit::Replace(index, other) if *index == position => {
+                        digest = Some(*other);
+                        touched = true;
+                    }
+                    Edit::Remove(index) if *index == position => {
+                        digest = None;
+                        touched = true;
+                    }
+                    _ => {}
                 }
             }
+            if let Some(digest) = digest {
+                value = extend(value, digest);
+            }
         }
-        let mut digests = Vec::with_capacity(order.len());
-        for index in order {
-            digests.extend(before.remove(&index).unwrap_or_default());
-            digests.extend(values.remove(&index)?);
+        for edit in edits() {
+            if let Edit::Append(digests) = edit {
+                value = digests.iter().fold(value, |value, digest| extend(value, *digest));
+            }
         }
-        digests.extend(behind);
-        Some((start, digests))
+        Some(value)
     }
 }
