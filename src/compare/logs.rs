@@ -88,8 +88,8 @@ pub fn expectation_of_logs(name: &str, logs: &[BootLog<'_>]) -> Result<Expectati
     })
 }
 
-/// Values and events of logs of one boot. A firmware's log covers PCR 0 to 9 and 11 to 15 up to the kernel: a register
-/// of these that it does not extend holds its start value.
+/// Values and events of logs of one boot. A firmware's log covers PCR 0 to 9 and 11 to 14 up to the kernel: a register of
+/// these that it does not extend holds its start value. PCR 10 and 15 are user space's.
 fn read(logs: &[BootLog<'_>], notes: &mut Vec<String>) -> Result<(PcrValues, Vec<Event>), LogsError> {
     let count = logs.iter().map(BootLog::len).fold(0, usize::saturating_add);
     if count > MAX_EVENTS {
@@ -104,7 +104,7 @@ fn read(logs: &[BootLog<'_>], notes: &mut Vec<String>) -> Result<(PcrValues, Vec
     if firmware {
         let banks: Vec<HashAlgorithm> = values.banks().map(|(bank, _)| bank).collect();
         for bank in banks {
-            for pcr in PcrIndex::all().filter(|pcr| pcr.get() < 16 && pcr.get() != 10) {
+            for pcr in PcrIndex::all().filter(|pcr| pcr.get() < 15 && pcr.get() != 10) {
                 if values.get(bank, pcr).is_none() {
                     values.set(pcr, pcr.start_value(bank));
                 }

@@ -35,6 +35,8 @@ fn larger(data: &[u8]) -> Vec<(String, Vec<u8>)> {
     let Ok(table) = GptData::read(Reader::new(data)) else { return Vec::new() };
     // Larger sectors are found by the first usable one: 34 with 512 bytes, 6 with 4096.
     let sector: u64 = if table.header.first_usable_lba < 34 { 4096 } else { 512 };
+    // Sectors of a MiB.
+    let step = if sector == 512 { 2048 } else { 256 };
     let sizes = (1..=EACH_GIB).map(|size| size.saturating_mul(GIB));
     let odd = [64, 100, 128, 256, 400, 512, 768, 1536, 2560].map(|size: u64| size.saturating_mul(MIB));
     let terabytes = (3..=64).map(|size: u64| size.saturating_mul(1024).saturating_mul(GIB));
@@ -45,19 +47,19 @@ fn larger(data: &[u8]) -> Vec<(String, Vec<u8>)> {
     let decimal = decimal.map(|size: u64| size.saturating_mul(1_000_000_000));
     let mut all = Vec::new();
     for size in sizes.chain(odd).chain(terabytes).chain(decimal) {
-        let Some(last) = (size / sector).checked_sub(1) else { continue };
+        let Some(last) = size.checked_div(sector).and_then(|count| count.checked_sub(1)) else { continue };
         if last <= table.header.alternate_lba {
             continue;
         }
         // The backup's entries take what the primary's take: up to the first usable sector, less the protective MBR and header.
-        let entries = 16_384 / sector;
+        let entries = 16_384_u64.checked_div(sector).unwrap_or(32);
         let usable = last.saturating_sub(entries).saturating_sub(1);
         let name = format!("the partition table was moved to the end of a disk of {}", human(size));
         let Some(moved) = with(data, &table, last, usable, None) else { continue };
         all.push((name.clone(), moved));
         // Tools end the last partition with the usable area, or with the last whole MiB in it.
-        let aligned =
-            (usable.saturating_add(1) / (MIB / sector)).saturating_mul(MIB / sector).saturating_sub(1);
+        let over = usable.saturating_add(1).checked_rem(step).unwrap_or(0);
+        let aligned = usable.saturating_sub(over);
         for end in [usable, aligned] {
             if let Some(grown) = with(data, &table, last, usable, Some(end)) {
                 all.push((format!("{name}, and its last partition was grown"), grown));

@@ -49,6 +49,7 @@ enum Change {
     StubVersion(String),
     KernelVersion(crate::uki::KernelVersion),
     NoLoader,
+    NoOptions,
     NoSmbios,
     NoAddons,
     NoCredentials,
@@ -285,6 +286,9 @@ fn toggles(request: &Request) -> Vec<Toggle> {
         let detail = "SMBIOS has no strings that add to the command line".to_owned();
         add(Code::Smbios, vec![(detail, Change::NoSmbios)]);
     }
+    if request.scenario.load_options.is_some() {
+        add(Code::Options, vec![("nobody edited the command line".to_owned(), Change::NoOptions)]);
+    }
     if chain.loader.is_some() && chain.entry.is_none() {
         let detail = "the boot loader did not run: the firmware started the image itself".to_owned();
         add(Code::Loader, vec![(detail, Change::NoLoader)]);
@@ -326,6 +330,7 @@ impl Change {
             }
             Self::KernelVersion(version) => scenario.kernel_version = Some(*version),
             Self::NoLoader => chain.loader = None,
+            Self::NoOptions => scenario.load_options = None,
             Self::NoSmbios => scenario.smbios = Smbios { declared: true, ..Smbios::default() },
             Self::NoAddons => chain.addons.clear(),
             Self::NoCredentials => chain.credentials.clear(),

@@ -135,7 +135,7 @@ fn explain_from(
     deviations.extend_from_slice(extra);
     // It did not happen if it moves a register that has its value.
     let holds = |pcr: &PcrIndex| !open.contains(pcr) && pair.would_match(candidate, *pcr);
-    deviations.retain(|deviation| !deviation.edits.keys().any(|pcr| holds(pcr)));
+    deviations.retain(|deviation| !deviation.edits.keys().any(&holds));
     let registers: BTreeMap<PcrIndex, Register> =
         open.iter().filter_map(|pcr| Some((*pcr, register(&facts, pair, candidate, *pcr)?))).collect();
     let solved = Search { registers: &registers, deviations: &deviations, deadline }.run();
