@@ -5,6 +5,7 @@ pub mod baseline;
 pub mod boot;
 pub mod bytes;
 pub mod cli;
+pub mod compare;
 pub mod disk;
 pub mod export;
 pub mod hashing;

@@ -6,6 +6,8 @@
 mod baseline;
 mod build_results;
 mod check;
+mod compare;
+mod diff;
 mod explain;
 mod export;
 mod format_options;
@@ -45,6 +47,8 @@ enum Command {
     Sign(sign::SignArgs),
     VerifyDocument(sign::VerifyArgs),
     Check(check::CheckArgs),
+    Compare(Box<compare::CompareArgs>),
+    Diff(Box<diff::DiffArgs>),
     Baseline(baseline::BaselineArgs),
     Platforms(platforms::PlatformsArgs),
     Explain(explain::ExplainArgs),
@@ -81,6 +85,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sign(args) => sign::run(&args),
         Command::VerifyDocument(args) => sign::verify(&args),
         Command::Check(args) => check::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Baseline(args) => baseline::run(&args),
         Command::Platforms(args) => platforms::run(&args),
         Command::Explain(args) => explain::run(&args),
