@@ -65,7 +65,7 @@ def _(c):
     c.conf("default matrix*", "editor no")
 
 
-@case("loader-sid-stub-254", "sid's systemd-boot and a UKI 254, firmware of sid")
+@case("loader-sid-stub-254", "sid's systemd-boot and a UKI 254, firmware of sid", more=True)
 def _(c):
     by_loader(c, "sid", "systemd-sid", "systemd-254")
     c.conf("default matrix.efi")
@@ -129,7 +129,7 @@ def _(c):
     c.conf("default matrix.conf")
 
 
-@case("type1-counted", "Type #1 entry with a boot counter, systemd-boot 257: a worn out one sorts last")
+@case("type1-counted", "Type #1 entry with a boot counter, systemd-boot 257: a worn out one sorts last", more=True)
 def _(c):
     type1(c, "trixie", "systemd-257", "initrd /os/initrd.cpio\nversion 1\nsort-key m\n")
     text = read(c.esp + "/loader/entries/matrix.conf").decode()
@@ -145,7 +145,7 @@ def _(c):
     c.text("loader/entries/matrix.conf", f"title Matrix\nefi /os/matrix.efi\noptions {CONSOLE}  matrix=entry\n")
 
 
-@case("type1-uki-profile-sid", "Type #1 entry with uki, profile and options, sid's systemd-boot and stub")
+@case("type1-uki-profile-sid", "Type #1 entry with uki, profile and options, sid's systemd-boot and stub", more=True)
 def _(c):
     c.firmware("bookworm")
     c.loader("systemd-sid")
@@ -189,7 +189,7 @@ def _(c):
     c.conf("default matrix.efi", "secure-boot-enroll off")
 
 
-@case("secure-type1-257", "Secure Boot, Type #1 with a signed kernel, systemd-boot 257, firmware of trixie")
+@case("secure-type1-257", "Secure Boot, Type #1 with a signed kernel, systemd-boot 257, firmware of trixie", more=True)
 def _(c):
     c.firmware("trixie", keys=("db", "db2"))
     c.predict += ["--variables", c.vars]
@@ -345,7 +345,7 @@ def _(c):
     c.put(signed(c, "sid", "systemd-sid"), "EFI/BOOT/BOOTX64.EFI")
 
 
-@case("pcrsig-254", "ukify 257 with a stub 254: signatures by two keys, in the initrd", chroot="trixie")
+@case("pcrsig-254", "ukify 257 with a stub 254: signatures by two keys, in the initrd", chroot="trixie", more=True)
 def _(c):
     c.firmware("sid")
     c.put(signed(c, "trixie", "systemd-254"), "EFI/BOOT/BOOTX64.EFI")
@@ -377,7 +377,7 @@ def _(c):
     c.uki("systemd-sid", "EFI/BOOT/BOOTX64.EFI", board(c, "systemd-sid"))
 
 
-@case("odd-sections-254", "UKI 254: a section beyond its data, an empty one, an unknown one, a blank command line")
+@case("odd-sections-254", "UKI 254: a section beyond its data, an empty one, an unknown one, a blank command line", more=True)
 def _(c):
     c.firmware("trixie")
     sections = [s for s in c.sections("systemd-254") if s[0] != ".cmdline"]
@@ -391,6 +391,42 @@ def _(c):
     sections = [s for s in c.sections("systemd-257") if s[0] not in (".cmdline", ".uname")]
     c.uki("systemd-257", "EFI/BOOT/BOOTX64.EFI",
           sections + [(".cmdline", "  console=ttyS0\r\n  \u00e4 \n".encode(), 0x40), (".zzz", b"unknown"), (".osrel", b"ID=second\n")])
+
+
+@case("no-initrd-cmdline-sid", "sid's UKI without a command line, a profile by loader.conf: the kernel sees the selector", more=True)
+def _(c):
+    c.firmware("trixie")
+    c.loader("systemd-sid")
+    sections = [s for s in c.sections("systemd-sid") if s[0] != ".cmdline"]
+    c.uki("systemd-sid", "EFI/Linux/matrix.efi", sections + [(".profile", b"ID=a\n"), (".profile", b"ID=b\n")])
+    c.conf("default matrix.efi@b")
+
+
+@case("devicetree-addons-257", "UKI 257 with .dtb and addons with .dtb and .dtbauto, firmware of sid", more=True)
+def _(c):
+    by_loader(c, "sid", "systemd-257", "systemd-257")
+    dtb_addons(c, "systemd-257")
+
+
+@case("devicetree-addons-sid", "sid's UKI with .dtb and addons with .dtb, firmware of bookworm", more=True)
+def _(c):
+    by_loader(c, "bookworm", "systemd-sid", "systemd-sid")
+    dtb_addons(c, "systemd-sid")
+
+
+def dtb_addons(c, part):
+    c.uki(part, "EFI/Linux/matrix.efi", c.sections(part, None, "matrix=dtb") + [(".dtb", devicetree("matrix,uki"))])
+    c.addon(part, "loader/addons/tree.addon.efi", [(".dtb", devicetree("matrix,addon")), (".cmdline", b"tree=1")])
+    c.addon(part, "EFI/Linux/matrix.efi.extra.d/own.addon.efi", [(".dtb", devicetree("matrix,own"))])
+    c.conf("default matrix*")
+
+
+@case("pcrsig-252", "UKI 252 with .pcrsig, .pcrpkey and .splash, started by its systemd-boot, firmware of bookworm", more=True)
+def _(c):
+    c.firmware("bookworm")
+    c.loader("systemd-252")
+    c.uki("systemd-252", "EFI/Linux/matrix.efi", [s for s in c.sections("systemd-252", None, "matrix=pcrsig") if s[0] != ".uname"] + [
+        (".pcrsig", b'{"sha256":[]}'), (".pcrpkey", b"-----BEGIN PUBLIC KEY-----\n"), (".splash", bitmap())])
 
 
 # --- what the machine tells -----------------------------------------------------------------------------------------------
@@ -418,7 +454,7 @@ def _(c):
     smbios(c, "other=1", BOOT_WORDS, STUB_WORDS)
 
 
-@case("smbios-type1-257", "command lines from SMBIOS for systemd-boot 257, Type #1")
+@case("smbios-type1-257", "command lines from SMBIOS for systemd-boot 257, Type #1", more=True)
 def _(c):
     type1(c, "trixie", "systemd-257", "initrd /os/initrd.cpio\n")
     smbios(c, BOOT_WORDS)
@@ -450,6 +486,18 @@ def _(c):
     c.pcrs += ["2"]
 
 
+@case("xbootldr-252", "Type #1 entry and kernel in an XBOOTLDR partition, systemd-boot 252, CRLF in the entry", more=True)
+def _(c):
+    c.firmware("sid")
+    c.loader("systemd-252")
+    c.xbootldr = c.dir + "/xbootldr"
+    c.disk_options = ["--size-mib", "160"]
+    linux, initrd = c.tiny()
+    c.put(linux, "os/vmlinuz", c.xbootldr)
+    c.put(initrd, "os/initrd.cpio", c.xbootldr)
+    c.text("loader/entries/matrix.conf", f"title Matrix\r\nlinux /os/vmlinuz\r\ninitrd /os/initrd.cpio\r\noptions {CONSOLE} \r\n", c.xbootldr)
+
+
 @case("sector-4096", "a disk with blocks of 4096 bytes, sid's systemd-boot and stub")
 def _(c):
     by_loader(c, "trixie", "systemd-sid", "systemd-sid")
@@ -457,7 +505,7 @@ def _(c):
     c.boot_args += ["--sector", "4096"]
 
 
-@case("order-257", "several entries and no default: systemd-boot 257 sorts")
+@case("order-257", "several entries and no default: systemd-boot 257 sorts", more=True)
 def _(c):
     c.firmware("trixie")
     c.loader("systemd-257")
@@ -532,6 +580,42 @@ def _(c):
     c.uki("systemd-257", "EFI/matrix/uki.efi", c.sections("systemd-257", None, "matrix=embedded"), sign="db")
     variables = c.vars
     boot_option(c, "EFI/matrix/uki.efi", f"{CONSOLE} matrix=option")
+
+
+def bare_kernel(c, kernel):
+    """The kernel as the firmware's boot option, with an initrd= that its own stub reads."""
+    linux, initrd = c.tiny()
+    c.put(c.parts.kernel(kernel) if kernel else linux, "os/vmlinuz.efi")
+    c.put(initrd, "os/initrd.cpio")
+    boot_option(c, "os/vmlinuz.efi", f"initrd=\\os\\initrd.cpio {CONSOLE} matrix=kernel")
+
+
+@case("kernel-direct-6.12", "kernel 6.12 started by the firmware, initrd= in its LoadOptions", more=True)
+def _(c):
+    c.firmware("trixie")
+    bare_kernel(c, None)
+
+
+@case("kernel-direct-newest", "the newest backported kernel started by the firmware, initrd= in its LoadOptions", more=True)
+def _(c):
+    c.firmware("bookworm")
+    bare_kernel(c, "kernel-backports")
+
+
+@case("type1-linux-uki-sid", "Type #1 entry whose linux is sid's UKI, with options, sid's systemd-boot", more=True)
+def _(c):
+    c.firmware("sid")
+    c.loader("systemd-sid")
+    c.uki("systemd-sid", "os/matrix.efi", c.sections("systemd-sid", None, "matrix=embedded"))
+    c.text("loader/entries/matrix.conf", f"title Matrix\nlinux /os/matrix.efi\noptions {CONSOLE} matrix=entry\n")
+
+
+@case("type1-linux-uki-254", "Type #1 entry whose linux is a UKI 254, without options, systemd-boot 254", more=True)
+def _(c):
+    c.firmware("bookworm")
+    c.loader("systemd-254")
+    c.uki("systemd-254", "os/matrix.efi", c.sections("systemd-254", None, "matrix=embedded"))
+    c.text("loader/entries/matrix.conf", "title Matrix\nlinux /os/matrix.efi\n")
 
 
 @case("shim-loader-257", "shim, Debian's signed systemd-boot 257 and a UKI signed by a MOK", more=True)
