@@ -400,6 +400,8 @@ def _(c):
     sections = [s for s in c.sections("systemd-sid") if s[0] != ".cmdline"]
     c.uki("systemd-sid", "EFI/Linux/matrix.efi", sections + [(".profile", b"ID=a\n"), (".profile", b"ID=b\n")])
     c.conf("default matrix.efi@b")
+    # The stub would add a console= if the machine had but one serial port.
+    c.predict += ["--stub-console", "none"]
 
 
 @case("devicetree-addons-257", "UKI 257 with .dtb and addons with .dtb and .dtbauto, firmware of sid", more=True)
@@ -578,7 +580,6 @@ def _(c):
     c.firmware("trixie", keys=("db",))
     c.predict += ["--variables", c.vars]
     c.uki("systemd-257", "EFI/matrix/uki.efi", c.sections("systemd-257", None, "matrix=embedded"), sign="db")
-    variables = c.vars
     boot_option(c, "EFI/matrix/uki.efi", f"{CONSOLE} matrix=option")
 
 
@@ -600,6 +601,7 @@ def _(c):
 def _(c):
     c.firmware("bookworm")
     bare_kernel(c, "kernel-backports")
+    c.unknown["9"] = "file that the kernel's own stub reads"
 
 
 @case("type1-linux-uki-sid", "Type #1 entry whose linux is sid's UKI, with options, sid's systemd-boot", more=True)
