@@ -1,5 +1,6 @@
 #![doc = include_str!("../docs/library.md")]
 
+pub mod attest;
 pub mod audit;
 pub mod baseline;
 pub mod boot;

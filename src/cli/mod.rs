@@ -26,6 +26,7 @@ mod secure_boot;
 mod sign;
 mod table;
 mod validate;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -54,6 +55,7 @@ enum Command {
     Explain(explain::ExplainArgs),
     Validate(validate::ValidateArgs),
     Log(log::LogArgs),
+    Verify(verify::VerifyArgs),
 }
 
 /// Runs the command of the process's arguments and reports errors on standard error.
@@ -92,5 +94,6 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Explain(args) => explain::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Log(args) => log::run(&args),
+        Command::Verify(args) => verify::run(&args),
     }
 }

@@ -181,7 +181,7 @@ fn unusable(name: &str, log: &BootLog<'_>) -> anyhow::Error {
 }
 
 /// Reads a file to its end: the kernel's pseudo-files claim to have no length.
-pub(super) fn read_log(path: &Path) -> anyhow::Result<Vec<u8>> {
+pub(in crate::cli) fn read_log(path: &Path) -> anyhow::Result<Vec<u8>> {
     let read = || -> anyhow::Result<Vec<u8>> {
         if path.as_os_str() == "-" {
             return read_bounded(&mut io::stdin().lock());

@@ -15,6 +15,8 @@ mod show_text;
 
 use std::process::ExitCode;
 
+pub(super) use input::read_log;
+
 use clap::{Args, Subcommand};
 
 /// Read event logs: of firmware, of confidential guests, of IMA, of systemd.
