@@ -100,6 +100,19 @@ fn pcr_15_is_explained_by_the_machine_id() {
     assert_eq!(run(&"not an id").status.code(), Some(2));
 }
 
+/// Nothing compared is not "equal".
+#[test]
+fn values_of_another_bank_prove_nothing() {
+    let boot = boots().into_iter().find(|boot| boot.ends_with("t-tiny-257")).expect("the boot");
+    let folder = tempfile::tempdir().expect("a folder");
+    let values = folder.path().join("pcrs.json");
+    fs::write(&values, format!(r#"{{"sm3_256": {{"8": "{}"}}}}"#, "00".repeat(32))).expect("written");
+    for command in ["replay", "show"] {
+        let output = premeasure(&[&"log", &command, &boot.join("eventlog.bin"), &"--against", &values]);
+        assert_eq!(output.status.code(), Some(1), "{command}");
+    }
+}
+
 /// `log show --against`: PCRs that agree vouch for the digests of their events, others do not.
 #[test]
 fn events_are_shown_with_what_their_register_says_of_them() {

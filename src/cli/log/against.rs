@@ -40,11 +40,13 @@ enum Verdict {
 }
 
 impl Comparison {
+    /// A register is not accounted for, or there was none that could be compared.
     pub(super) fn differs(&self) -> bool {
-        self.rows.iter().any(|row| matches!(row.verdict, Verdict::Differs | Verdict::NotInLog))
+        let unexplained = |row: &Row| matches!(row.verdict, Verdict::Differs | Verdict::NotInLog);
+        self.rows.iter().any(unexplained) || self.banks().next().is_none()
     }
 
-    /// The banks that were given.
+    /// The banks of the given values that the logs have, too.
     pub(super) fn banks(&self) -> impl Iterator<Item = HashAlgorithm> + '_ {
         self.rows.iter().filter(|row| !matches!(row.verdict, Verdict::BankNotInLog)).map(|row| row.bank)
     }
