@@ -48,6 +48,13 @@ fn what_was_written_is_read_back() {
     let flashbots = with("flashbots", &[]);
     assert_eq!(flashbots.len(), 2);
     assert_eq!(with("csv", &bank), flashbots);
+    assert_eq!(with("in-toto", &bank), flashbots);
+    assert_eq!(with("azure-maa", &[]), flashbots);
+    let class = ["--class-id", "2f6f8b1e-6d3c-4f57-9a1e-0c5d7a3b9e91", "--corim-id", "os-1"];
+    let corim = [&bank[..], &class[..]].concat();
+    assert_eq!(with("corim", &corim), flashbots);
+    let key = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/export/keys/p256.pem");
+    assert_eq!(with("corim", &[&corim[..], &["--key", key]].concat()), flashbots, "signed");
     // Trustee leaves PCR 8 to the guest's components.
     let mut without_eight = flashbots.clone();
     without_eight.iter_mut().for_each(|boot| drop(boot.remove(&8)));
@@ -84,6 +91,16 @@ fn formats_of_one_boot_are_read_back() {
     let digests: Vec<String> =
         ready.values[&PcrIndex::new(11)].digests.iter().map(|d| d.to_string()).collect();
     assert_eq!(digests, twelve);
+    let cloud = ["--csp", "QEMU", "--attestation-variant", "qemu-vtpm", "--stage", "ready"];
+    let joined = values(&of("constellation-join-config", &cloud));
+    assert_eq!(joined[0][&11], twelve[..1]);
+    // Events that extend to the values.
+    let events = values(&of("keylime-mb", &["--accept-assumption", "all"]));
+    assert_eq!(events[0][&12], ["00".repeat(32)]);
+    assert!(events[0].len() > 3);
+    for (pcr, value) in events[0].iter().filter(|(pcr, _)| env[0].contains_key(pcr)) {
+        assert_eq!(value[..], env[0][pcr][..1], "PCR {pcr}");
+    }
     let hash = "0000000000000000000000000000000000000000000000000000000000000003";
     let kairos = values(&of("kairos", &["--tpm-hash", hash, "--stage", "ready"]));
     assert_eq!(kairos[0][&11], twelve[..1]);
@@ -145,6 +162,12 @@ fn odd_files_are_refused_with_the_place() {
         ("csv", "a,b\n".to_owned(), "line 1"),
         ("env", format!("PCR4_SHA256={sixty_four}\nPCR4_SHA256={}\n", "cd".repeat(32)), "has two values"),
         ("tpm2-yaml", format!("sha256:\n 4: 0x{sixty_four}\n 4: 0x{}\n", "cd".repeat(32)), "has two values"),
+        ("keylime-mb", r#"{"boots":[{"name":"x","pcrs":{"17":[]}}]}"#.to_owned(), "no PCR of a firmware log"),
+        ("keylime-mb", r#"{"boots":[{"name":"x","pcrs":{}}]}"#.to_owned(), "would accept any machine"),
+        ("in-toto", r#"{"_type":"x","predicate":{"variants":[]}}"#.to_owned(), "expected https://in-toto.io"),
+        ("corim", "x".to_owned(), "CoRIM"),
+        ("azure-maa", "version=1.2;\n".to_owned(), "would accept any machine"),
+        ("constellation-join-config", "kind: ConfigMap\n".to_owned(), "is missing"),
         ("kairos", "kind: SealedVolume\n".to_owned(), "is missing"),
     ];
     for (format, text, expected) in cases {
