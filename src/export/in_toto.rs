@@ -20,7 +20,7 @@ const PREDICATE_TYPE: OptionSpec = OptionSpec::text("predicate-type", "URI", "ty
 /// in-toto.
 pub(super) const EXPORTER: Exporter = Exporter {
     name: "in-toto",
-    summary: "in-toto statement: the image's files as subjects, the boots as predicate",
+    summary: "in-toto statement: the image's files and bills of materials as subjects, the boots as predicate",
     reader: "supply-chain tools (cosign, policy engines), which look up what belongs to an image",
     fed: "premeasure sign makes the DSSE envelope; then oras attach, cosign attach attestation",
     limits: &[
@@ -45,6 +45,12 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
             if !subjects.contains(&subject) {
                 subjects.push(subject);
             }
+        }
+    }
+    for material in export.releases.iter().flat_map(|release| &release.document.materials) {
+        let subject = (material.name.clone(), material.sha256.to_ascii_lowercase());
+        if !subjects.contains(&subject) {
+            subjects.push(subject);
         }
     }
     for value in export.options.values("subject") {
