@@ -2,8 +2,12 @@
 
 use serde::Deserialize;
 
-use super::{Component, ImportError, PolicyValues, Record, components, content, digest_of, json, pcr};
-use crate::tcg::{Digest, DigestSet, HashAlgorithm};
+use std::collections::BTreeMap;
+
+use super::{
+    Boot, Component, ImportError, PolicyValues, Record, boots, components, content, digest_of, json, pcr,
+};
+use crate::tcg::{Digest, DigestSet, HashAlgorithm, extend};
 
 /// The label `org.coreos.pcrs`: its reader ignores the values and takes the events, so the same is done here.
 pub(super) fn tec(bytes: &[u8]) -> Result<PolicyValues, ImportError> {
@@ -38,6 +42,41 @@ pub(super) fn tec(bytes: &[u8]) -> Result<PolicyValues, ImportError> {
         });
     }
     components(FORMAT, vec![Component { name: String::new(), variants: vec![records], optional: false }])
+}
+
+/// The reference state of `contrib/keylime/premeasure_uki.py`: events of whole boots, which extend to values. A PCR without
+/// events keeps its start value.
+pub(super) fn keylime_mb(bytes: &[u8]) -> Result<PolicyValues, ImportError> {
+    const FORMAT: &str = "keylime-mb";
+    #[derive(Deserialize)]
+    struct State {
+        boots: Vec<Item>,
+    }
+    #[derive(Deserialize)]
+    struct Item {
+        name: String,
+        pcrs: BTreeMap<String, Vec<String>>,
+    }
+    let state: State = json(FORMAT, bytes)?;
+    let mut list = Vec::new();
+    for item in state.boots {
+        let mut boot = Boot { name: item.name, ..Boot::default() };
+        for (name, events) in &item.pcrs {
+            let pcr = pcr(FORMAT, "pcrs", name)?;
+            // PCR 17 to 22 start otherwise, and no firmware log has them.
+            if pcr.get() > 15 {
+                return Err(content(FORMAT, format!("pcrs.{name}"), "is no PCR of a firmware log"));
+            }
+            let mut held = Digest::zero(HashAlgorithm::Sha256);
+            for event in events {
+                let text = event.strip_prefix("0x").unwrap_or(event);
+                held = extend(held, digest_of(FORMAT, &format!("pcrs.{name}"), "sha256", text)?);
+            }
+            boot.add(FORMAT, name, (pcr, held))?;
+        }
+        list.push(boot);
+    }
+    boots(FORMAT, list)
 }
 
 /// Fraunhofer CMC: each component is one event.

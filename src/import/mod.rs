@@ -6,6 +6,7 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
 
 pub(crate) mod constellation;
+mod corim;
 mod events;
 mod lists;
 mod plain;
@@ -129,11 +130,15 @@ pub struct Importer {
 pub const IMPORTERS: &[Importer] = &[
     Importer { name: "constellation", read: constellation::envelope },
     Importer { name: "constellation-raw", read: constellation::raw },
+    Importer { name: "constellation-join-config", read: constellation::join_config },
     Importer { name: "flashbots", read: constellation::flashbots },
     Importer { name: "aws", read: tuples::aws },
     Importer { name: "aws-kms", read: tuples::aws_kms },
     Importer { name: "tec", read: events::tec },
     Importer { name: "pcrlock", read: systemd::pcrlock },
+    Importer { name: "keylime-mb", read: events::keylime_mb },
+    Importer { name: "in-toto", read: tuples::in_toto },
+    Importer { name: "corim", read: corim::read },
     Importer { name: "bottlerocket", read: lists::bottlerocket },
     Importer { name: "systemd-measure", read: systemd::measure },
     Importer { name: "cel-json", read: systemd::cel },
@@ -141,6 +146,7 @@ pub const IMPORTERS: &[Importer] = &[
     Importer { name: "keylime", read: lists::keylime },
     Importer { name: "trustee", read: lists::trustee },
     Importer { name: "kairos", read: plain::kairos },
+    Importer { name: "azure-maa", read: plain::azure_maa },
     Importer { name: "csv", read: plain::csv },
     Importer { name: "env", read: plain::env },
     Importer { name: "tpm2-yaml", read: plain::tpm2_yaml },

@@ -104,6 +104,34 @@ pub(super) fn kairos(bytes: &[u8]) -> Result<PolicyValues, ImportError> {
     boots(FORMAT, vec![boot])
 }
 
+/// Azure Attestation: each rule that adds a claim is a boot. Only what this program writes is read: the PCRs' conditions, each
+/// with the digest in hexadecimal first.
+pub(super) fn azure_maa(bytes: &[u8]) -> Result<PolicyValues, ImportError> {
+    const FORMAT: &str = "azure-maa";
+    let mut all = lines(FORMAT, bytes)?;
+    if all.next().map(|(_, line)| line.trim()) != Some("version=1.2;") {
+        return Err(content(FORMAT, "line 1", "expected version=1.2;"));
+    }
+    let mut list = Vec::new();
+    for (number, line) in all.filter(|(_, line)| line.contains("=> add(type=")) {
+        let place = format!("line {number}");
+        let name = line.split('"').nth(5).unwrap_or_default();
+        let mut boot = Boot { name: name.to_owned(), ..Boot::default() };
+        for condition in line.split("(Index == `").skip(1) {
+            let parts = condition.split_once("` && contains(['").and_then(|(index, rest)| {
+                let (value, _) = rest.split_once('\'')?;
+                Some((index, value))
+            });
+            let (index, value) = parts.ok_or_else(|| {
+                content(FORMAT, place.as_str(), "expected Index and the digests it may have")
+            })?;
+            boot.add(FORMAT, &place, (pcr(FORMAT, &place, index)?, digest(FORMAT, &place, value)?))?;
+        }
+        list.push(boot);
+    }
+    boots(FORMAT, list)
+}
+
 /// Lines with their number, counted from 1.
 fn lines<'b>(
     format: &'static str,

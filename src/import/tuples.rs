@@ -92,3 +92,45 @@ pub(super) fn aws_kms(bytes: &[u8]) -> Result<PolicyValues, ImportError> {
     }
     boots(FORMAT, list)
 }
+
+/// An in-toto statement with our predicate: its variants.
+pub(super) fn in_toto(bytes: &[u8]) -> Result<PolicyValues, ImportError> {
+    const FORMAT: &str = "in-toto";
+    #[derive(Deserialize)]
+    struct Statement {
+        #[serde(rename = "_type")]
+        kind: String,
+        predicate: Predicate,
+    }
+    #[derive(Deserialize)]
+    struct Predicate {
+        variants: Vec<Variant>,
+    }
+    #[derive(Deserialize)]
+    struct Variant {
+        id: String,
+        values: Vec<Value>,
+    }
+    #[derive(Deserialize)]
+    struct Value {
+        index: u32,
+        digests: BTreeMap<String, String>,
+    }
+    let statement: Statement = json(FORMAT, bytes)?;
+    if !statement.kind.starts_with("https://in-toto.io/Statement/") {
+        return Err(content(FORMAT, "_type", "expected https://in-toto.io/Statement/v1"));
+    }
+    let mut list = Vec::new();
+    for variant in statement.predicate.variants {
+        let mut boot = Boot { name: variant.id, ..Boot::default() };
+        for value in &variant.values {
+            let place = format!("values of PCR {}", value.index);
+            let pcr = pcr(FORMAT, &place, &value.index.to_string())?;
+            for (bank, text) in &value.digests {
+                boot.add(FORMAT, &place, (pcr, digest_of(FORMAT, &place, bank, text)?))?;
+            }
+        }
+        list.push(boot);
+    }
+    boots(FORMAT, list)
+}

@@ -48,6 +48,13 @@ fn what_was_written_is_read_back() {
     let flashbots = with("flashbots", &[]);
     assert_eq!(flashbots.len(), 2);
     assert_eq!(with("csv", &bank), flashbots);
+    assert_eq!(with("in-toto", &bank), flashbots);
+    assert_eq!(with("azure-maa", &[]), flashbots);
+    let class = ["--class-id", "2f6f8b1e-6d3c-4f57-9a1e-0c5d7a3b9e91", "--corim-id", "os-1"];
+    let corim = [&bank[..], &class[..]].concat();
+    assert_eq!(with("corim", &corim), flashbots);
+    let key = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/export/keys/p256.pem");
+    assert_eq!(with("corim", &[&corim[..], &["--key", key]].concat()), flashbots, "signed");
     // Trustee leaves PCR 8 to the guest's components.
     let mut without_eight = flashbots.clone();
     without_eight.iter_mut().for_each(|boot| drop(boot.remove(&8)));
@@ -84,6 +91,16 @@ fn formats_of_one_boot_are_read_back() {
     let digests: Vec<String> =
         ready.values[&PcrIndex::new(11)].digests.iter().map(|d| d.to_string()).collect();
     assert_eq!(digests, twelve);
+    let cloud = ["--csp", "QEMU", "--attestation-variant", "qemu-vtpm", "--stage", "ready"];
+    let joined = values(&of("constellation-join-config", &cloud));
+    assert_eq!(joined[0][&11], twelve[..1]);
+    // Events that extend to the values.
+    let events = values(&of("keylime-mb", &["--accept-assumption", "all"]));
+    assert_eq!(events[0][&12], ["00".repeat(32)]);
+    assert!(events[0].len() > 3);
+    for (pcr, value) in events[0].iter().filter(|(pcr, _)| env[0].contains_key(pcr)) {
+        assert_eq!(value[..], env[0][pcr][..1], "PCR {pcr}");
+    }
     let hash = "0000000000000000000000000000000000000000000000000000000000000003";
     let kairos = values(&of("kairos", &["--tpm-hash", hash, "--stage", "ready"]));
     assert_eq!(kairos[0][&11], twelve[..1]);
@@ -145,6 +162,12 @@ fn odd_files_are_refused_with_the_place() {
         ("csv", "a,b\n".to_owned(), "line 1"),
         ("env", format!("PCR4_SHA256={sixty_four}\nPCR4_SHA256={}\n", "cd".repeat(32)), "has two values"),
         ("tpm2-yaml", format!("sha256:\n 4: 0x{sixty_four}\n 4: 0x{}\n", "cd".repeat(32)), "has two values"),
+        ("keylime-mb", r#"{"boots":[{"name":"x","pcrs":{"17":[]}}]}"#.to_owned(), "no PCR of a firmware log"),
+        ("keylime-mb", r#"{"boots":[{"name":"x","pcrs":{}}]}"#.to_owned(), "would accept any machine"),
+        ("in-toto", r#"{"_type":"x","predicate":{"variants":[]}}"#.to_owned(), "expected https://in-toto.io"),
+        ("corim", "x".to_owned(), "CoRIM"),
+        ("azure-maa", "version=1.2;\n".to_owned(), "would accept any machine"),
+        ("constellation-join-config", "kind: ConfigMap\n".to_owned(), "is missing"),
         ("kairos", "kind: SealedVolume\n".to_owned(), "is missing"),
     ];
     for (format, text, expected) in cases {
@@ -158,40 +181,68 @@ fn odd_files_are_refused_with_the_place() {
 #[path = "../../fuzz/targets/policies.rs"]
 mod policies;
 
-/// The fuzz target's seeds and what it once found, and every golden file, whole and cut short.
+/// The fuzz target's seeds, what it once found, and every golden file: whole, cut short, and with small damages.
+/// `PREMEASURE_MUTATIONS` sets how many damages of each (20 without it).
 #[test]
 fn inputs_of_the_fuzz_target_find_nothing() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut count = 0;
     let mut folders = ["fuzz/seeds/import", "fuzz/regressions/import", "tests/export/golden"]
         .map(|f| root.join(f))
         .to_vec();
+    let mut inputs = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            if entry.path().is_dir() {
-                folders.push(entry.path());
-                continue;
+            match entry.path() {
+                path if path.is_dir() => folders.push(path),
+                path => inputs.push(std::fs::read(path).expect("readable")),
             }
-            let bytes = std::fs::read(entry.path()).expect("readable");
-            policies::import(&bytes);
-            policies::import(&bytes[..bytes.len() / 2]);
-            count += 1;
         }
     }
-    assert!(count > 30, "{count} inputs");
+    assert!(inputs.len() > 30, "{} inputs", inputs.len());
+    let mutations =
+        std::env::var("PREMEASURE_MUTATIONS").map_or(20, |number| number.parse().expect("a number"));
+    let mut random = random();
+    for bytes in inputs.iter().filter(|bytes| !bytes.is_empty()) {
+        policies::import(bytes);
+        policies::import(&bytes[..bytes.len() / 2]);
+        for _ in 0..mutations {
+            policies::import(&damaged(bytes, &mut random));
+        }
+    }
+}
+
+/// One to four bytes changed, doubled or left out, rather those with a meaning in JSON, YAML and CBOR.
+fn damaged(bytes: &[u8], random: &mut impl FnMut() -> usize) -> Vec<u8> {
+    const TELLING: &[u8] = b"{}[]\",:0129-.eE\\'|`\n\x00\x1b\x7f\x9f\xbf\xd9\xff";
+    let mut bytes = bytes.to_vec();
+    for _ in 0..=random() % 4 {
+        let place = random() % bytes.len().max(1);
+        match random() % 4 {
+            0 if bytes.len() > 1 => drop(bytes.remove(place)),
+            1 => bytes.insert(place, TELLING[random() % TELLING.len()]),
+            2 => bytes.truncate(place.max(1)),
+            _ => bytes[place] = TELLING[random() % TELLING.len()],
+        }
+    }
+    bytes
+}
+
+/// Numbers that look random and are the same each time (Knuth's generator).
+fn random() -> impl FnMut() -> usize {
+    let mut state = 1_u64;
+    move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).expect("31 bits")
+    }
 }
 
 /// Every reader, on bytes that mean nothing: an error, not a panic.
 #[test]
 fn no_reader_panics() {
-    let mut state = 1_u64;
+    let mut random = random();
     for length in 0..400_usize {
-        let bytes: Vec<u8> = (0..length)
-            .map(|_| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                b"{}[]\":,0123456789abcdefPCR_=pcr\n \xff"[(state >> 33) as usize % 34]
-            })
-            .collect();
+        let bytes: Vec<u8> =
+            (0..length).map(|_| b"{}[]\":,0123456789abcdefPCR_=pcr\n \xff"[random() % 34]).collect();
         for importer in IMPORTERS {
             let _ = (importer.read)(&bytes);
         }

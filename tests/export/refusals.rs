@@ -302,6 +302,47 @@ fn options_of_other_formats_and_missing_ones_are_named() {
     assert!(run.stderr.contains("with bank sha384 only"), "{}", run.stderr);
 }
 
+/// Sets and enforcement as in Constellation's own tables (`internal/attestation/measurements`): seven PCRs are enforced
+/// everywhere, PCR 14 is compared without refusing everywhere but on QEMU. Firmware PCRs are not known here.
+#[test]
+fn constellation_enforces_the_same_on_every_cloud() {
+    let clouds: &[(&str, &[&str])] = &[
+        ("AWS", &["aws-nitro-tpm", "aws-sev-snp"]),
+        ("Azure", &["azure-sev-snp", "azure-tdx", "azure-trustedlaunch"]),
+        ("GCP", &["gcp-sev-es", "gcp-sev-snp"]),
+        ("OpenStack", &["qemu-vtpm"]),
+        ("QEMU", &["qemu-vtpm"]),
+    ];
+    for (csp, variant) in clouds.iter().flat_map(|(csp, variants)| variants.iter().map(move |v| (*csp, *v))) {
+        let mut arguments =
+            vec!["--format", "constellation", "--image-version", "v1.0.0", "--accept-assumption", "all"];
+        arguments.extend(["--csp", csp, "--attestation-variant", variant]);
+        let envelope: Value = serde_json::from_slice(&exported(&[Doc::Tiny257], &arguments)).expect("JSON");
+        let entry = &envelope["list"][0];
+        assert_eq!((&entry["csp"], &entry["attestationVariant"]), (&json!(csp), &json!(variant)));
+        let map = entry["measurements"].as_object().expect("an object");
+        let of = |warn_only: bool| -> Vec<u32> {
+            let chosen = map.iter().filter(|(_, value)| value["warnOnly"] == warn_only);
+            let mut pcrs: Vec<u32> = chosen.map(|(pcr, _)| pcr.parse().expect("a PCR")).collect();
+            pcrs.sort_unstable();
+            pcrs
+        };
+        assert_eq!(of(false), [4, 8, 9, 11, 12, 13, 15], "{csp} {variant}");
+        assert_eq!(of(true), if csp == "QEMU" { vec![] } else { vec![14] }, "{csp} {variant}");
+    }
+    let wrong = [
+        "--format",
+        "constellation",
+        "--image-version",
+        "v1.0.0",
+        "--csp",
+        "GCP",
+        "--attestation-variant",
+        "azure-tdx",
+    ];
+    assert_eq!(export(&[Doc::Tiny257], &wrong).code, Some(2));
+}
+
 #[test]
 fn constellation_merges_the_clouds_of_one_release_only() {
     let folder = folder("merge");
