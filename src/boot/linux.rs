@@ -22,7 +22,7 @@ pub struct KernelRules {
 
 impl KernelRules {
     /// All rows, ascending. The initrd is measured from 5.17 on (Linux commit f046fff8bc4c), LoadOptions certainly from
-    /// 6.1 on; observed: 6.1, 6.12, 7.2.
+    /// 6.1 on; observed: 6.1, 6.12, 7.2, 7.3.
     pub const ROWS: &[Self] = &[
         Self {
             from: KernelVersion { major: 0, minor: 0 },
@@ -38,7 +38,7 @@ impl KernelRules {
     ];
 
     /// The last version that the rules were checked with.
-    pub const NEWEST: KernelVersion = KernelVersion { major: 7, minor: 2 };
+    pub const NEWEST: KernelVersion = KernelVersion { major: 7, minor: 3 };
 
     /// The rules of a version.
     #[must_use]

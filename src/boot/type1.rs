@@ -110,19 +110,9 @@ pub(super) fn kernel(
 /// them; later each but the last is padded to 4 bytes.
 fn initrd(chain: &BootChain, started: &Started) -> Initrd {
     let files = chain.entry.as_ref().map_or(&[][..], |entry| &entry.initrds);
-    let word_only = started.load_options.as_ref().is_some_and(|text| systemd_stub::has_word(text, "initrd="));
     if files.iter().all(|file| file.file.is_empty()) {
-        return if word_only {
-            Initrd::Unknown(
-                GapCode::UnknownKernel,
-                "the command line names an initrd that the boot loader does not load; whether the kernel measures it \
-                 depends on its version"
-                    .to_owned(),
-                "an entry with initrd lines",
-            )
-        } else {
-            Initrd::None
-        };
+        // What the kernel makes of an initrd= word of its own is its version's affair.
+        return Initrd::None;
     }
     let pads = started.pads_initrds();
     let mut segments = Vec::new();

@@ -14,7 +14,7 @@ use crate::source::{Blob, ContainerError, DEFAULT_MAX_SIZE, Unpacked, unpack_wat
 use crate::walk::{LoaderVariables, Medium, MediumError, Walk, WalkError, Wishes, walk};
 
 /// What decides about the walk of a disk, boot partition or folder.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct WalkArgs {
     /// File that the firmware starts [default: the removable media path, EFI/BOOT/BOOTX64.EFI and its like]
     #[arg(long, value_name = "PATH", help_heading = "Disk")]
@@ -71,7 +71,7 @@ impl WalkArgs {
 }
 
 /// What decides about the boot of a disk, boot partition or folder.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct MediumArgs {
     #[command(flatten)]
     pub(super) walk: WalkArgs,
@@ -98,6 +98,11 @@ impl MediumArgs {
             ExitOutcome::Success => ExitBootServices::Success,
             ExitOutcome::FailureThenSuccess => ExitBootServices::FailureThenSuccess,
         })
+    }
+
+    /// The same medium with every entry of its menu.
+    pub(super) fn with_all_entries(&self) -> Self {
+        Self { walk: WalkArgs { entry: None, ..self.walk.clone() }, all_entries: true, ..self.clone() }
     }
 
     /// The first option that only means something with a medium.

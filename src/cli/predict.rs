@@ -26,6 +26,9 @@ use crate::source::Blob;
 use crate::tcg::{HashAlgorithm, PcrIndex};
 use crate::uki::{ImageRole, KernelVersion, SystemdVersion};
 
+/// Entries of a boot menu that are tried when the expected one did not boot.
+const MAX_OTHER_ENTRIES: usize = 16;
+
 /// Most bytes of an SMBIOS table: its own length fields allow no more in practice.
 const MAX_SMBIOS: u64 = 1 << 20;
 
@@ -331,16 +334,43 @@ impl Predictions {
 /// Opens what `path` names and predicts each boot of it that was asked for, with a progress bar where somebody watches.
 pub(super) fn predictions(path: &Path, args: &BootArgs, file_digests: bool) -> anyhow::Result<Predictions> {
     let mut predictions = Predictions::default();
-    for request in requests(path, args, file_digests, &mut predictions)? {
+    let requests = requests_of(path, args, file_digests, &mut predictions)?;
+    predict_all(requests, path, &mut predictions)?;
+    Ok(predictions)
+}
+
+/// What [`predictions`] would predict, for those who need it twice; without digests of the files.
+pub(super) fn requests(path: &Path, args: &BootArgs) -> anyhow::Result<(Vec<Request>, Predictions)> {
+    let mut predictions = Predictions::default();
+    let requests = requests_of(path, args, false, &mut predictions)?;
+    Ok((requests, predictions))
+}
+
+/// Every entry of the boot menu of `path`, where it has one and only one of them was asked for.
+pub(super) fn other_requests(path: &Path, args: &BootArgs) -> anyhow::Result<Vec<Request>> {
+    let Subject::Medium(medium) = medium::identify(path, &args.medium.walk)? else { return Ok(Vec::new()) };
+    let strings = if args.confidential_vm { Vec::new() } else { smbios(args)?.oem_strings };
+    let walked = medium::walked(&medium, path, &args.medium.with_all_entries(), &strings)?;
+    let boots = walked.boots.into_iter().take(MAX_OTHER_ENTRIES);
+    boots.map(|boot| request(boot.entry, boot.profile, boot.chain, args, false)).collect()
+}
+
+/// Predicts, with a progress bar where somebody watches.
+pub(super) fn predict_all(
+    requests: Vec<Request>,
+    path: &Path,
+    predictions: &mut Predictions,
+) -> anyhow::Result<()> {
+    for request in requests {
         let bar = super::progress::Bar::new();
         let result = predict(request, &|total| bar.start(total), &|bytes| bar.advance(bytes));
         bar.finish();
         predictions.all.push(result.map_err(|error| explain_error(error, path))?);
     }
-    Ok(predictions)
+    Ok(())
 }
 
-fn requests(
+fn requests_of(
     path: &Path,
     args: &BootArgs,
     file_digests: bool,
@@ -500,7 +530,7 @@ fn number_or_none(text: Option<&str>, option: &str) -> anyhow::Result<Declared<u
     })
 }
 
-fn machine_id(text: &str) -> anyhow::Result<String> {
+pub(super) fn machine_id(text: &str) -> anyhow::Result<String> {
     let id = text.replace('-', "").to_ascii_lowercase();
     anyhow::ensure!(
         id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()),

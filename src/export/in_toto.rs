@@ -1,10 +1,9 @@
 //! in-toto statement: the PCRs as predicate, the image's files as subjects.
 
-use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, StageRule};
+use super::exporter::{Alternatives, ExportError, Exporter, Output};
 use super::json::{Json, list, object};
 use super::options::{OptionError, OptionKind, OptionSpec};
 use super::release::{Export, Release};
-use crate::boot::Stage;
 use crate::reference::SCHEMA_VERSION;
 use crate::sign::dsse;
 use crate::tcg::HashAlgorithm;
@@ -28,17 +27,10 @@ pub(super) const EXPORTER: Exporter = Exporter {
         "the predicate type is premeasure's own: no consumer compares PCRs from it without being taught",
         "PCRs are no subjects: in-toto has no digest algorithm for them",
     ],
-    stage: StageRule::One(Stage::Ready),
-    bank: BankRule::All,
-    pcrs: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15],
-    default_pcrs: &[],
-    content: Content::Values,
     alternatives: Alternatives::Joint,
     options: &[SUBJECT, PREDICATE_TYPE],
-    warns: false,
-    signs: false,
-    parts: &[],
     write,
+    ..Exporter::BASE
 };
 
 fn write(export: &Export<'_>) -> Result<Output, ExportError> {

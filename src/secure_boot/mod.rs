@@ -5,11 +5,11 @@
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
 
-mod certificate;
+pub(crate) mod certificate;
 mod database;
 mod detached;
 mod from_log;
-mod key;
+pub(crate) mod key;
 mod key_file;
 mod refusal;
 mod shim;

@@ -29,7 +29,7 @@ fn entry_chain(context: &Context<'_>, entry: &BootEntry) -> Result<BootChain, St
     let mut inputs = Inputs::default();
     let loader = inputs.image(InputRole::Loader, &context.loader.path, &context.loader.file)?;
     let mut chain = match &entry.source {
-        EntrySource::Type2(path) => uki_chain(entry.volume.as_ref(), path, &entry.file, inputs)?,
+        EntrySource::Type2(path) => uki_chain(entry.volume.as_ref(), path, &entry.file, true, inputs)?,
         EntrySource::Type1 { .. } => type1_chain(entry, inputs)?,
     };
     chain.loader = Some(loader);
@@ -76,7 +76,7 @@ fn type1_chain(entry: &BootEntry, mut inputs: Inputs) -> Result<BootChain, Strin
             return Err(format!("{}: a stub before 261 refuses an initrd of the boot loader's", shown(path)));
         }
         let extras = files(InputRole::Extra, extras)?;
-        let mut chain = uki_chain(volume, program, &file, inputs)?;
+        let mut chain = uki_chain(volume, program, &file, false, inputs)?;
         chain.entry = Some(EntryFile { input, options: options.clone(), initrds, extras });
         return Ok(chain);
     }
@@ -92,11 +92,17 @@ fn existing(volume: &dyn Volume, path: &str) -> Result<Blob, String> {
     file.ok_or_else(|| format!("{}: there is no {}", volume.label(), shown(path)))
 }
 
-/// A UKI with what lies beside it.
-fn uki_chain(volume: &dyn Volume, path: &str, file: &Blob, mut inputs: Inputs) -> Result<BootChain, String> {
+/// A UKI with what lies beside it. `renamed`: systemd-boot counts this try in the file's name, where it has a counter.
+fn uki_chain(
+    volume: &dyn Volume,
+    path: &str,
+    file: &Blob,
+    renamed: bool,
+    mut inputs: Inputs,
+) -> Result<BootChain, String> {
     let uki = inputs.image(InputRole::Uki, path, file)?;
     let version = version_of(&uki.image).map_err(|error| format!("{}: {error}", shown(path)))?;
-    let companions = beside(volume, path, version.as_ref(), &mut inputs)?;
+    let companions = beside(volume, path, version.as_ref(), renamed, &mut inputs)?;
     let mut chain = bare(uki, Payload::UnifiedKernelImage, inputs);
     chain.addons = companions.addons;
     chain.credentials = companions.credentials;
@@ -123,7 +129,7 @@ fn bare(image: NamedImage, payload: Payload, inputs: Inputs) -> BootChain {
 
 /// A UKI that the firmware, or shim, starts itself.
 pub(super) fn direct_uki(before: &Before<'_>, loader: &Loader) -> Boot {
-    let chain = uki_chain(before.medium.esp.as_ref(), &loader.path, &loader.file, Inputs::default());
+    let chain = uki_chain(before.medium.esp.as_ref(), &loader.path, &loader.file, false, Inputs::default());
     boot(loader, chain.and_then(|chain| on(before, chain)))
 }
 

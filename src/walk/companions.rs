@@ -40,16 +40,17 @@ pub(super) struct Companions {
     pub(super) extensions: Vec<CompanionFile>,
 }
 
-/// Collects what a stub finds that was started from `path` of `volume`. Which of the files it takes, the stub's model
+/// Collects what a stub finds that was started from `path` of `volume`, renamed by systemd-boot to count this try or not. Which of the files it takes, the stub's model
 /// decides by name and version.
 pub(super) fn beside(
     volume: &dyn Volume,
     path: &str,
     stub: Option<&SystemdVersion>,
+    renamed: bool,
     inputs: &mut Inputs,
 ) -> Result<Companions, String> {
     let mut found = Companions::default();
-    let own = format!("{}.extra.d", companion_stem(path, stub));
+    let own = own_folder(volume, path, stub, renamed)?;
     let folders = [
         (Scope::Global, "\\loader\\addons"),
         (Scope::Global, "\\loader\\credentials"),
@@ -71,17 +72,54 @@ pub(super) fn beside(
     Ok(found)
 }
 
-/// The path to which the stub appends `.extra.d`. From 255 on it leaves out a boot counter; before, it sees the name
-/// that systemd-boot gave the file when it counted this try.
-fn companion_stem(path: &str, stub: Option<&SystemdVersion>) -> String {
-    let name = file_name(path);
-    let Some((stem, left, done)) = split_counter(name, ".efi") else { return path.to_owned() };
-    let folder = path.strip_suffix(name).unwrap_or_default();
-    if stub.is_none_or(|version| version.major >= 255) {
-        format!("{folder}{stem}.efi")
-    } else {
-        format!("{folder}{stem}+{}-{}.efi", left.saturating_sub(1), done.saturating_add(1))
+/// First version known to leave the boot counter out of the folder's name, and the last one known to keep it. Booted: 252.38,
+/// 252.39, 254.26, 257.13. Upstream changed it for 255 (pull request 29636) and took that into 254 at a point release
+/// between.
+const WITHOUT_COUNTER_FROM: (u16, u16) = (254, 26);
+const WITH_COUNTER_TO: u16 = 252;
+
+/// The folder of files for this UKI alone: its path with `.extra.d` behind it. Older stubs see the name that systemd-boot gave
+/// the file when it counted this try; newer ones leave a counter out.
+fn own_folder(
+    volume: &dyn Volume,
+    path: &str,
+    stub: Option<&SystemdVersion>,
+    renamed: bool,
+) -> Result<String, String> {
+    let Some((without, with)) = counted_folders(path, renamed) else { return Ok(format!("{path}.extra.d")) };
+    match stub {
+        None => Ok(without),
+        Some(version) if version.key() >= WITHOUT_COUNTER_FROM => Ok(without),
+        Some(version) if version.major <= WITH_COUNTER_TO => Ok(with),
+        Some(version) => {
+            let used =
+                |folder: &str| volume.list(folder).map(|found| found.is_some_and(|found| !found.is_empty()));
+            if used(&without).and_then(|one| Ok(one || used(&with)?)).map_err(|error| error.to_string())? {
+                return Err(format!(
+                    "{}: whether systemd-stub {version} takes the files of {} or of {} is not known; predict the UKI itself \
+                     with the files that it takes (--addon, --credential, --sysext, --confext)",
+                    shown(path),
+                    shown(&without),
+                    shown(&with)
+                ));
+            }
+            Ok(without)
+        }
     }
+}
+
+/// For a UKI with a boot counter: the folder's name without it, and with the counter of this try. What is worn out, or not
+/// started for its own name, is not renamed.
+fn counted_folders(path: &str, renamed: bool) -> Option<(String, String)> {
+    let name = file_name(path);
+    let (stem, left, done) = split_counter(name, ".efi")?;
+    let folder = path.strip_suffix(name).unwrap_or_default();
+    let without = format!("{folder}{stem}.efi.extra.d");
+    let with = match (renamed, left.checked_sub(1)) {
+        (true, Some(left)) => format!("{folder}{stem}+{left}-{}.efi.extra.d", done.saturating_add(1)),
+        _ => format!("{path}.extra.d"),
+    };
+    Some((without, with))
 }
 
 fn files(volume: &dyn Volume, folder: &str) -> Result<Vec<(String, Blob)>, crate::disk::VolumeError> {
@@ -122,9 +160,35 @@ mod tests {
 
     #[test]
     fn the_folder_beside_a_counted_image_depends_on_the_version() {
-        let stem = |path, version: &str| companion_stem(path, version.parse().ok().as_ref());
-        assert_eq!(stem("\\EFI\\Linux\\a+3-1.efi", "257"), "\\EFI\\Linux\\a.efi");
-        assert_eq!(stem("\\EFI\\Linux\\a+3-1.efi", "254.5"), "\\EFI\\Linux\\a+2-2.efi");
-        assert_eq!(stem("\\EFI\\Linux\\6.1+deb12.efi", "257"), "\\EFI\\Linux\\6.1+deb12.efi");
+        let root = tempfile::tempdir().unwrap();
+        let volume = crate::disk::FolderVolume::new(root.path()).unwrap();
+        let folder =
+            |path: &str, version: &str| own_folder(&volume, path, version.parse().ok().as_ref(), true);
+        for (path, version, expected) in [
+            // Each booted.
+            ("\\EFI\\Linux\\a+3-1.efi", "257.13", "\\EFI\\Linux\\a.efi.extra.d"),
+            ("\\EFI\\Linux\\a+3.efi", "254.26", "\\EFI\\Linux\\a.efi.extra.d"),
+            ("\\EFI\\Linux\\a+3.efi", "252.39", "\\EFI\\Linux\\a+2-1.efi.extra.d"),
+            ("\\EFI\\Linux\\6.1+deb12.efi", "257", "\\EFI\\Linux\\6.1+deb12.efi.extra.d"),
+        ] {
+            assert_eq!(folder(path, version).as_deref(), Ok(expected), "{path} {version}");
+        }
+        // Read in boot_entry_parse_tries: what has no tries left keeps its name.
+        let worn_out = "\\EFI\\Linux\\a+0-3.efi";
+        assert_eq!(folder(worn_out, "252.39").unwrap(), format!("{worn_out}.extra.d"));
+    }
+
+    #[test]
+    fn between_the_known_versions_a_folder_beside_a_counted_image_is_not_guessed() {
+        let root = tempfile::tempdir().unwrap();
+        let volume = crate::disk::FolderVolume::new(root.path()).unwrap();
+        let version = "254.5".parse().unwrap();
+        let path = "\\EFI\\Linux\\a+3.efi";
+        assert!(own_folder(&volume, path, Some(&version), true).is_ok(), "nothing lies in either");
+        let folder = root.path().join("EFI/Linux/a.efi.extra.d");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("x.cred"), "x").unwrap();
+        let refused = own_folder(&volume, path, Some(&version), true).unwrap_err();
+        assert!(refused.contains("a+2-1.efi.extra.d"), "{refused}");
     }
 }

@@ -1,0 +1,655 @@
+"""The cases. Each builds the boot partition of one boot; what they have in common is in build.py.
+
+The names of components are those of parts.py; which version of a package stands behind one is what the archive has.
+"""
+from build import (CONSOLE, OSREL, SBAT, bitmap, chid, cpio, devicetree, hwids, microcode, read, squash)
+
+CASES = {}
+
+
+def case(name, what, chroot=None, flip=None, more=False):
+    """A case. chroot: suite whose tools it needs; flip: bytes to change after the prediction, and what must see it."""
+    def add(build):
+        build.build, build.what, build.chroot, build.flip, build.more = build, what, chroot, flip, more
+        CASES[name] = build
+        return build
+    return add
+
+
+# --- who starts whom: each stub, loader and firmware with others than its own ---------------------------------------
+
+def direct(c, suite, part, kernel=None):
+    c.firmware(suite)
+    c.uki(part, "EFI/BOOT/BOOTX64.EFI", c.sections(part, kernel, "matrix=direct"))
+
+
+def by_loader(c, suite, loader, part, kernel=None):
+    c.firmware(suite)
+    c.loader(loader)
+    c.uki(part, "EFI/Linux/matrix.efi", c.sections(part, kernel, "matrix=loader"))
+
+
+@case("direct-252", "UKI of an older 252 with kernel 6.1, firmware of trixie, no loader")
+def _(c):
+    direct(c, "trixie", "systemd-252-security", "kernel-6.1")
+
+
+@case("direct-254", "UKI 254, firmware of sid, no loader")
+def _(c):
+    direct(c, "sid", "systemd-254")
+
+
+@case("direct-257-newest-kernel", "UKI 257 with the newest backported kernel, firmware of bookworm")
+def _(c):
+    direct(c, "bookworm", "systemd-257", "kernel-backports")
+
+
+@case("direct-testing", "UKI of testing's systemd with sid's kernel, firmware of trixie")
+def _(c):
+    direct(c, "trixie", "systemd-testing", "kernel-sid")
+
+
+@case("loader-252-stub-252", "systemd-boot 252 and UKI 252, firmware of sid; no loader.conf")
+def _(c):
+    by_loader(c, "sid", "systemd-252", "systemd-252")
+
+
+@case("loader-254-stub-257", "systemd-boot 254 passes the command line to a stub 257, firmware of trixie")
+def _(c):
+    by_loader(c, "trixie", "systemd-254", "systemd-257")
+
+
+@case("loader-257-stub-252", "systemd-boot 257 and a UKI 252 with kernel 6.12 of bookworm-backports, firmware of bookworm")
+def _(c):
+    by_loader(c, "bookworm", "systemd-257", "systemd-252", "kernel-6.12-bookworm")
+    c.conf("default matrix*", "editor no")
+
+
+@case("loader-sid-stub-254", "sid's systemd-boot and a UKI 254, firmware of sid", more=True)
+def _(c):
+    by_loader(c, "sid", "systemd-sid", "systemd-254")
+    c.conf("default matrix.efi")
+
+
+@case("loader-252-stub-sid", "systemd-boot 252 passes the command line to sid's stub, firmware of bookworm")
+def _(c):
+    by_loader(c, "bookworm", "systemd-252", "systemd-sid")
+
+
+@case("loader-sid-newest-kernel", "sid's systemd-boot and stub with the newest backported kernel, firmware of sid")
+def _(c):
+    by_loader(c, "sid", "systemd-sid", "systemd-sid", "kernel-backports")
+    c.conf("default *")
+
+
+@case("loader-testing-stub-257", "testing's systemd-boot and a UKI 257, firmware of bookworm", more=True)
+def _(c):
+    by_loader(c, "bookworm", "systemd-testing", "systemd-257")
+
+
+# --- Type #1 ---------------------------------------------------------------------------------------------------------
+
+def type1(c, suite, loader, lines, kernel=None):
+    c.firmware(suite)
+    c.loader(loader)
+    linux, initrd = c.tiny()
+    c.put(c.parts.kernel(kernel) if kernel else linux, "os/vmlinuz")
+    c.put(initrd, "os/initrd.cpio")
+    # Lengths that are no multiple of 4: what stands between them is the loader's affair.
+    c.put(cpio({"etc/second": b"second\n"}) + bytes(3), "os/second.cpio")
+    c.put(cpio({"etc/third": b"third\n"})[:-1], "os/third.cpio")
+    c.text("loader/entries/matrix.conf", f"title Matrix\nlinux /os/vmlinuz\n{lines}options {CONSOLE} matrix=type1\n")
+
+
+# The kernel complains of what is badly aligned, after it has unpacked the first.
+THREE = "initrd /os/initrd.cpio\ninitrd /os/second.cpio\ninitrd /os/third.cpio\n"
+
+
+@case("type1-252", "Type #1, systemd-boot 252, kernel 6.12, three initrds of odd lengths, firmware of trixie")
+def _(c):
+    type1(c, "trixie", "systemd-252", THREE, "kernel-6.12")
+
+
+@case("type1-254", "Type #1, systemd-boot 254, an empty initrd among others, firmware of bookworm")
+def _(c):
+    type1(c, "bookworm", "systemd-254", THREE + "initrd /os/empty\n")
+    c.put(b"", "os/empty")
+
+
+@case("type1-257-devicetree", "Type #1 with a devicetree, systemd-boot 257, three initrds, options in three lines, firmware of sid")
+def _(c):
+    type1(c, "sid", "systemd-257", "devicetree /os/board.dtb\n" + THREE + "options first  two\noptions   second\n")
+    c.put(devicetree("matrix,board"), "os/board.dtb")
+    c.conf("default matrix.conf", "console-mode keep")
+
+
+@case("type1-sid-newest-kernel", "Type #1, sid's systemd-boot, newest backported kernel, three initrds, firmware of trixie")
+def _(c):
+    type1(c, "trixie", "systemd-sid", THREE, "kernel-backports")
+    c.conf("default matrix.conf")
+
+
+@case("type1-counted", "Type #1 entry with a boot counter, systemd-boot 257: a worn out one sorts last", more=True)
+def _(c):
+    type1(c, "trixie", "systemd-257", "initrd /os/initrd.cpio\nversion 1\nsort-key m\n")
+    text = read(c.esp + "/loader/entries/matrix.conf").decode()
+    c.text("loader/entries/newer+0-3.conf", text.replace("version 1", "version 9").replace("type1", "worn-out"))
+    c.text("loader/entries/middle+2-1.conf", text.replace("version 1", "version 5").replace("type1", "counted"))
+
+
+@case("type1-efi-uki-257", "Type #1 entry with efi and options that starts a UKI 257 outside EFI/Linux")
+def _(c):
+    c.firmware("bookworm")
+    c.loader("systemd-257")
+    c.uki("systemd-257", "os/matrix.efi", c.sections("systemd-257", None, "matrix=embedded"))
+    c.text("loader/entries/matrix.conf", f"title Matrix\nefi /os/matrix.efi\noptions {CONSOLE}  matrix=entry\n")
+
+
+@case("type1-uki-profile-sid", "Type #1 entry with uki, profile and options, sid's systemd-boot and stub", more=True)
+def _(c):
+    c.firmware("bookworm")
+    c.loader("systemd-sid")
+    profiles(c, "systemd-sid", "os/matrix.efi")
+    c.text("loader/entries/matrix.conf", f"title Matrix\nuki /os/matrix.efi\nprofile 1\noptions {CONSOLE} matrix=entry\n")
+
+
+# --- Secure Boot ------------------------------------------------------------------------------------------------------
+
+def secure(c, suite, loader, part, keys=("db",), kernel=None, sign="db"):
+    c.firmware(suite, keys=keys)
+    c.predict += ["--variables", c.vars]
+    if loader:
+        c.loader(loader, sign="db")
+    path = "EFI/Linux/matrix.efi" if loader else "EFI/BOOT/BOOTX64.EFI"
+    c.uki(part, path, c.sections(part, kernel, "matrix=secure"), sign=sign)
+
+
+@case("secure-252", "Secure Boot, systemd-boot 252 and UKI 252, firmware of trixie")
+def _(c):
+    secure(c, "trixie", "systemd-252", "systemd-252")
+
+
+@case("secure-254-direct", "Secure Boot, UKI 254 started by the firmware of bookworm, kernel 6.1")
+def _(c):
+    secure(c, "bookworm", None, "systemd-254", kernel="kernel-6.1-security")
+
+
+@case("secure-257-two-keys", "Secure Boot, loader and UKI 257 signed by different keys, signed and unsigned addons, firmware of sid")
+def _(c):
+    secure(c, "sid", "systemd-257", "systemd-257", keys=("db", "db2"), sign="db2")
+    c.addon("systemd-257", "loader/addons/a.addon.efi", [(".cmdline", b"addon=a")], sign="db2")
+    c.addon("systemd-257", "loader/addons/unsigned.addon.efi", [(".cmdline", b"addon=unsigned")])
+    c.addon("systemd-257", "EFI/Linux/matrix.efi.extra.d/b.addon.efi", [(".cmdline", b"addon=b")], sign="db")
+    c.put(b"secret", "EFI/Linux/matrix.efi.extra.d/x.cred")
+
+
+@case("secure-sid", "Secure Boot, sid's loader and stub, Type #1 beside it, sid's kernel, firmware of bookworm")
+def _(c):
+    secure(c, "bookworm", "systemd-sid", "systemd-sid", kernel="kernel-sid")
+    c.conf("default matrix.efi", "secure-boot-enroll off")
+
+
+@case("secure-type1-257", "Secure Boot, Type #1 with a signed kernel, systemd-boot 257, firmware of trixie", more=True)
+def _(c):
+    c.firmware("trixie", keys=("db", "db2"))
+    c.predict += ["--variables", c.vars]
+    c.loader("systemd-257", sign="db")
+    linux, initrd = c.tiny()
+    c.put(c.sign("db2", linux, c.inputs + "/vmlinuz"), "os/vmlinuz")
+    c.put(initrd, "os/initrd.cpio")
+    c.text("loader/entries/matrix.conf", f"linux /os/vmlinuz\ninitrd /os/initrd.cpio\noptions {CONSOLE}\n")
+
+
+@case("secure-setup-mode-sid", "the Secure Boot build of sid's firmware without keys, sid's systemd-boot", more=True)
+def _(c):
+    c.firmware("sid", secure=True)
+    c.predict += ["--variables", c.vars, "--firmware", c.code]
+    c.pcrs.append("7")
+    c.loader("systemd-sid")
+    c.uki("systemd-sid", "EFI/Linux/matrix.efi", c.sections("systemd-sid", None, "matrix=setup"))
+
+
+# --- what lies beside a UKI ---------------------------------------------------------------------------------------------
+
+def companions(c, part, folder="EFI/Linux/matrix.efi.extra.d/"):
+    major = c.parts.major(part)
+    if major >= 254:
+        c.addon(part, "loader/addons/zz.addon.efi", [(".cmdline", b" zz=1\tq ")])
+        c.addon(part, "loader/addons/B.ADDON.EFI", [(".cmdline", "umlaut=\u00e4\u20ac".encode())])
+        c.addon(part, folder + "uname.addon.efi", [(".uname", b"other"), (".cmdline", b"never=1")])
+        c.addon(part, folder + "own.addon.efi", [(".uname", b"6.12-rig-tiny"), (".cmdline", b"own=1")])
+    if major >= 257:
+        c.addon(part, folder + "initrd.addon.efi", [(".initrd", cpio({"etc/addon": b"x\n"}) + b"\0")])
+        c.addon(part, folder + "ucode1.addon.efi", [(".ucode", microcode(b"one"))])
+        c.addon(part, "loader/addons/ucode2.addon.efi", [(".ucode", microcode(b"two"))])
+    for name in ("b.cred", "A.CRED", "empty.cred", ".hidden.cred", "long name with spaces and more.cred", "no-cred.txt"):
+        c.put(b"" if name == "empty.cred" else name.encode(), folder + name)
+    c.put(b"\0\1\2", "loader/credentials/Global.cred")
+    c.put(b"global", "loader/credentials/a.cred")
+    c.put(squash(c, "one", "sysext"), folder + "one.raw")
+    c.put(squash(c, "two", "sysext"), folder + "two.sysext.raw")
+    c.put(squash(c, "three", "confext"), folder + "three.confext.raw")
+    c.put(squash(c, "four", "sysext"), "loader/extensions/four.sysext.raw")
+    c.put(squash(c, "five", "confext"), "loader/extensions/five.confext.raw")
+
+
+@case("companions-252", "UKI 252 beside credentials and extensions, started by the firmware of sid")
+def _(c):
+    direct(c, "sid", "systemd-252")
+    companions(c, "systemd-252", "EFI/BOOT/BOOTX64.EFI.extra.d/")
+
+
+def counted(c, part, name, folder):
+    """A UKI with a boot counter, and a folder that has its name without, and one with the counter of this try."""
+    c.loader(part)
+    c.uki(part, f"EFI/Linux/{name}", c.sections(part, None, "matrix=counted"))
+    companions(c, part)
+    c.put(b"counted", f"EFI/Linux/{folder}/counted.cred")
+
+
+@case("companions-254", "UKI 254 with addons, credentials, extensions; counted")
+def _(c):
+    c.firmware("trixie")
+    counted(c, "systemd-254", "matrix+3.efi", "matrix+2-1.efi.extra.d")
+
+
+@case("counted-252", "UKI 252 with a boot counter beside companions, firmware of trixie")
+def _(c):
+    c.firmware("trixie")
+    counted(c, "systemd-252", "matrix+3.efi", "matrix+2-1.efi.extra.d")
+
+
+@case("counted-252-security", "UKI of an older 252 with a boot counter beside companions, firmware of bookworm", more=True)
+def _(c):
+    c.firmware("bookworm")
+    counted(c, "systemd-252-security", "matrix+3.efi", "matrix+2-1.efi.extra.d")
+
+
+@case("companions-257", "UKI 257 with addons of each kind, credentials, extensions; counted; firmware of bookworm")
+def _(c):
+    c.firmware("bookworm")
+    counted(c, "systemd-257", "matrix+3-1.efi", "matrix+2-2.efi.extra.d")
+
+
+@case("companions-sid", "sid's UKI with addons of each kind, credentials, global extensions, on the firmware of trixie")
+def _(c):
+    by_loader(c, "trixie", "systemd-sid", "systemd-sid")
+    companions(c, "systemd-sid")
+    c.conf("default matrix*")
+
+
+# --- inside a UKI -------------------------------------------------------------------------------------------------------
+
+def profiles(c, part, path):
+    """A UKI with three profiles: the second has its own command line, the third its own signatures and no name."""
+    return c.uki(part, path, c.sections(part, None, "matrix=base") + [
+        (".profile", b"ID=main\nTITLE=Main\n"),
+        (".profile", b"ID=one\nTITLE=One\n"), (".cmdline", f"{CONSOLE} matrix=one".encode()),
+        (".profile", b"TITLE=Two\n"), (".pcrsig", b"{}")])
+
+
+@case("profile-257", "a UKI 257 with profiles, the second one by loader.conf, firmware of bookworm")
+def _(c):
+    c.firmware("bookworm")
+    c.loader("systemd-257")
+    profiles(c, "systemd-257", "EFI/Linux/matrix.efi")
+    c.conf("default matrix.efi@one")
+
+
+@case("profile-sid", "sid's UKI with profiles, the first one, firmware of trixie")
+def _(c):
+    c.firmware("trixie")
+    c.loader("systemd-sid")
+    profiles(c, "systemd-sid", "EFI/Linux/matrix.efi")
+    c.conf("default matrix*")
+
+
+@case("profile-secure-257", "Secure Boot and a profile of a UKI 257 that loader.conf chooses, firmware of trixie")
+def _(c):
+    c.firmware("trixie", keys=("db",))
+    c.predict += ["--variables", c.vars]
+    c.loader("systemd-257", sign="db")
+    profiles(c, "systemd-257", "EFI/Linux/matrix.efi")
+    c.sign("db", c.esp + "/EFI/Linux/matrix.efi")
+    c.conf("default matrix.efi@one")
+
+
+def signed(c, suite, part, more=()):
+    """ukify's UKI with signatures of two keys for four banks, microcode, a splash, .sbat."""
+    sections = dict(c.sections(part, None, "matrix=pcrsig"))
+    files = {name: c.input(name, data) for name, data in
+             (("linux", sections[".linux"]), ("initrd", sections[".initrd"]), ("cmdline", sections[".cmdline"]),
+              ("os-release", sections[".osrel"]), ("microcode", microcode(b"signed")), ("splash", bitmap()),
+              ("second.cpio", cpio({"etc/second": b"x\n"})[:-3]))}
+    keys = [c.key("pcr.key"), c.key("db.key")]
+    options = [f"--stub=linuxx64.efi.stub", "--linux=linux", "--initrd=initrd", "--initrd=second.cpio", "--cmdline=@cmdline",
+               "--os-release=@os-release", "--microcode=microcode", "--splash=splash", "--uname=6.12-rig-tiny",
+               "--pcr-private-key=pcr.key", "--pcr-public-key=pcr.pub", "--phases=enter-initrd",
+               "--pcr-private-key=db.key", "--pcr-public-key=db.pub", "--phases=enter-initrd:leave-initrd enter-initrd:leave-initrd:sysinit",
+               "--pcr-banks=sha1,sha256,sha384,sha512", "--sbat=" + SBAT + "uki.matrix,1,Matrix,matrix,1,https://example.invalid/\n", *more]
+    c.run(["openssl", "rsa", "-in", c.key("db.key"), "-pubout", "-out", c.inputs + "/db.pub"])
+    stub = c.parts.boot(part, "linuxx64.efi.stub")
+    return c.ukify(suite, "matrix.efi", options, [*files.values(), *keys, c.key("pcr.pub"), c.inputs + "/db.pub", stub])
+
+
+@case("pcrsig-257", "ukify 257: signatures by two keys, microcode, splash, two initrds; started by systemd-boot 252", chroot="trixie")
+def _(c):
+    c.firmware("trixie")
+    c.loader("systemd-252")
+    c.put(signed(c, "trixie", "systemd-257"), "EFI/Linux/matrix.efi")
+
+
+@case("pcrsig-sid", "sid's ukify and stub: signatures by two keys, microcode, splash, two initrds; firmware of bookworm", chroot="sid")
+def _(c):
+    c.firmware("bookworm")
+    c.put(signed(c, "sid", "systemd-sid"), "EFI/BOOT/BOOTX64.EFI")
+
+
+@case("pcrsig-254", "ukify 257 with a stub 254: signatures by two keys, in the initrd", chroot="trixie", more=True)
+def _(c):
+    c.firmware("sid")
+    c.put(signed(c, "trixie", "systemd-254"), "EFI/BOOT/BOOTX64.EFI")
+
+
+SMBIOS_TYPE1 = "type=1,manufacturer=Matrix,product=Board,family=Fam,sku=Sku,serial=1"
+
+
+def board(c, part):
+    """A UKI with devicetrees, of which the machine's hardware ids choose the second."""
+    c.boot_args += ["--extra=-smbios", "--extra=" + SMBIOS_TYPE1]
+    ids = hwids([(0x1000001C, chid("Other", "Board"), "other", "matrix,first"),
+                 (0x1000001C, chid("Matrix", "Board"), "matrix", "matrix,second")])
+    trees = [(".dtbauto", devicetree("matrix,first")), (".dtbauto", devicetree("matrix,second"))]
+    c.predict += ["--devicetree", "1"]
+    return c.sections(part, None, "matrix=board") + [(".hwids", ids), *trees]
+
+
+@case("hwids-257", "UKI 257: .hwids and two .dtbauto, chosen by the machine's SMBIOS")
+def _(c):
+    c.firmware("trixie")
+    c.uki("systemd-257", "EFI/BOOT/BOOTX64.EFI", board(c, "systemd-257"))
+
+
+@case("hwids-sid", "sid's UKI: .hwids, two .dtbauto, an .efifw for another machine")
+def _(c):
+    c.firmware("sid")
+    c.predict += ["--firmware-image", "none"]
+    c.uki("systemd-sid", "EFI/BOOT/BOOTX64.EFI", board(c, "systemd-sid"))
+
+
+@case("odd-sections-254", "UKI 254: a section beyond its data, an empty one, an unknown one, a blank command line", more=True)
+def _(c):
+    c.firmware("trixie")
+    sections = [s for s in c.sections("systemd-254") if s[0] != ".cmdline"]
+    c.uki("systemd-254", "EFI/BOOT/BOOTX64.EFI",
+          sections + [(".cmdline", b"  console=ttyS0\n\tquiet \n"), (".splash", b"", 0), (".zzz", b"unknown"), (".sbat", b"own", 0x600)])
+
+
+@case("odd-sections-257", "UKI 257: a section beyond its data, sections twice, an unknown one; no .uname")
+def _(c):
+    c.firmware("bookworm")
+    sections = [s for s in c.sections("systemd-257") if s[0] not in (".cmdline", ".uname")]
+    c.uki("systemd-257", "EFI/BOOT/BOOTX64.EFI",
+          sections + [(".cmdline", "  console=ttyS0\r\n  \u00e4 \n".encode(), 0x40), (".zzz", b"unknown"), (".osrel", b"ID=second\n")])
+
+
+@case("no-initrd-cmdline-sid", "sid's UKI without a command line, a profile by loader.conf: the kernel sees the selector", more=True)
+def _(c):
+    c.firmware("trixie")
+    c.loader("systemd-sid")
+    sections = [s for s in c.sections("systemd-sid") if s[0] != ".cmdline"]
+    c.uki("systemd-sid", "EFI/Linux/matrix.efi", sections + [(".profile", b"ID=a\n"), (".profile", b"ID=b\n")])
+    c.conf("default matrix.efi@b")
+    # The stub would add a console= if the machine had but one serial port.
+    c.predict += ["--stub-console", "none"]
+
+
+@case("devicetree-addons-257", "UKI 257 with .dtb and addons with .dtb and .dtbauto, firmware of sid", more=True)
+def _(c):
+    by_loader(c, "sid", "systemd-257", "systemd-257")
+    dtb_addons(c, "systemd-257")
+
+
+@case("devicetree-addons-sid", "sid's UKI with .dtb and addons with .dtb, firmware of bookworm", more=True)
+def _(c):
+    by_loader(c, "bookworm", "systemd-sid", "systemd-sid")
+    dtb_addons(c, "systemd-sid")
+
+
+def dtb_addons(c, part):
+    c.uki(part, "EFI/Linux/matrix.efi", c.sections(part, None, "matrix=dtb") + [(".dtb", devicetree("matrix,uki"))])
+    c.addon(part, "loader/addons/tree.addon.efi", [(".dtb", devicetree("matrix,addon")), (".cmdline", b"tree=1")])
+    c.addon(part, "EFI/Linux/matrix.efi.extra.d/own.addon.efi", [(".dtb", devicetree("matrix,own"))])
+    c.conf("default matrix*")
+
+
+@case("pcrsig-252", "UKI 252 with .pcrsig, .pcrpkey and .splash, started by its systemd-boot, firmware of bookworm", more=True)
+def _(c):
+    c.firmware("bookworm")
+    c.loader("systemd-252")
+    c.uki("systemd-252", "EFI/Linux/matrix.efi", [s for s in c.sections("systemd-252", None, "matrix=pcrsig") if s[0] != ".uname"] + [
+        (".pcrsig", b'{"sha256":[]}'), (".pcrpkey", b"-----BEGIN PUBLIC KEY-----\n"), (".splash", bitmap())])
+
+
+# --- what the machine tells -----------------------------------------------------------------------------------------------
+
+def smbios(c, *texts):
+    c.boot_args += ["--extra=-smbios", "--extra=type=11," + ",".join(f"value={text}" for text in texts)]
+    for text in texts:
+        c.predict += ["--smbios-string", text]
+
+
+STUB_WORDS = "io.systemd.stub.kernel-cmdline-extra=stub=1  two"
+BOOT_WORDS = "io.systemd.boot.kernel-cmdline-extra=boot=1  two"
+
+
+@case("smbios-254", "a command line from SMBIOS for a UKI 254 without one of its own")
+def _(c):
+    c.firmware("bookworm")
+    smbios(c, STUB_WORDS)
+    c.uki("systemd-254", "EFI/BOOT/BOOTX64.EFI", [s for s in c.sections("systemd-254") if s[0] != ".cmdline"])
+
+
+@case("smbios-type1-sid", "command lines from SMBIOS for sid's systemd-boot, Type #1")
+def _(c):
+    type1(c, "sid", "systemd-sid", "initrd /os/initrd.cpio\n")
+    smbios(c, "other=1", BOOT_WORDS, STUB_WORDS)
+
+
+@case("smbios-type1-257", "command lines from SMBIOS for systemd-boot 257, Type #1", more=True)
+def _(c):
+    type1(c, "trixie", "systemd-257", "initrd /os/initrd.cpio\n")
+    smbios(c, BOOT_WORDS)
+
+
+@case("smbios-sid", "a command line from SMBIOS for sid's UKI with an addon")
+def _(c):
+    by_loader(c, "sid", "systemd-sid", "systemd-sid")
+    smbios(c, BOOT_WORDS, STUB_WORDS)
+    c.addon("systemd-sid", "loader/addons/a.addon.efi", [(".cmdline", b"addon=a")])
+
+
+# --- the disk -------------------------------------------------------------------------------------------------------------
+
+@case("xbootldr-257", "UKI and entries in an XBOOTLDR partition, a driver in the ESP, systemd-boot 257")
+def _(c):
+    c.firmware("trixie")
+    c.loader("systemd-257")
+    c.xbootldr = c.dir + "/xbootldr"
+    c.disk_options = ["--size-mib", "160"]
+    c.uki("systemd-257", "EFI/Linux/matrix.efi", c.sections("systemd-257", None, "matrix=xbootldr"), where=c.xbootldr)
+    c.put(b"credential", "EFI/Linux/matrix.efi.extra.d/x.cred", c.xbootldr)
+    c.put(b"on the ESP", "loader/credentials/esp.cred")
+    c.put(b"on XBOOTLDR", "loader/credentials/xbootldr.cred", c.xbootldr)
+    c.put(c.parts.file("refind", "usr/share/refind/refind/drivers_x64/ext4_x64.efi"), "EFI/systemd/drivers/ext4x64.efi")
+    c.put(c.parts.file("refind", "usr/share/refind/refind/drivers_x64/iso9660_x64.efi"), "EFI/systemd/drivers/iso_aa64.efi")
+    c.conf("default matrix.efi")
+    c.predict += ["--platform", "ovmf"]
+    c.pcrs += ["2"]
+
+
+@case("xbootldr-252", "Type #1 entry and kernel in an XBOOTLDR partition, systemd-boot 252, CRLF in the entry", more=True)
+def _(c):
+    c.firmware("sid")
+    c.loader("systemd-252")
+    c.xbootldr = c.dir + "/xbootldr"
+    c.disk_options = ["--size-mib", "160"]
+    linux, initrd = c.tiny()
+    c.put(linux, "os/vmlinuz", c.xbootldr)
+    c.put(initrd, "os/initrd.cpio", c.xbootldr)
+    c.text("loader/entries/matrix.conf", f"title Matrix\r\nlinux /os/vmlinuz\r\ninitrd /os/initrd.cpio\r\noptions {CONSOLE} \r\n", c.xbootldr)
+
+
+@case("sector-4096", "a disk with blocks of 4096 bytes, sid's systemd-boot and stub")
+def _(c):
+    by_loader(c, "trixie", "systemd-sid", "systemd-sid")
+    c.disk_options = ["--sector", "4096", "--size-mib", "600"]
+    c.boot_args += ["--sector", "4096"]
+
+
+@case("order-257", "several entries and no default: systemd-boot 257 sorts", more=True)
+def _(c):
+    c.firmware("trixie")
+    c.loader("systemd-257")
+    for name, version, key in (("a", "1.9", "matrix"), ("b", "1.10", "matrix"), ("c", "1.10~rc1", "matrix"), ("z", "9", "zebra")):
+        sections = [(n, f"ID={key}\nVERSION_ID={version}\nPRETTY_NAME=x\n".encode() if n == ".osrel" else d)
+                    for n, d in c.sections("systemd-257", None, f"matrix={name}")]
+        c.uki("systemd-257", f"EFI/Linux/{name}.efi", sections)
+
+
+# --- a whole system --------------------------------------------------------------------------------------------------------
+
+MACHINE_ID = "0123456789abcdef0123456789abcdef"
+
+
+def system(c, suite, *options):
+    """mkosi's image, up to the end of the boot in user space."""
+    c.firmware(suite)
+    c.mkosi(suite, *options)
+    c.stage = "ready"
+    c.oracles = ["verity", "document"]
+    c.boot_args += ["--timeout", "1500"]
+    c.predict += ["--machine-id", MACHINE_ID, "--root-fs", "none", "--volume-key", "none"]
+    c.pcrs.append("15")
+
+
+@case("mkosi-trixie", "mkosi of trixie: systemd-boot and UKI, dm-verity, erofs; systemd of trixie up to 'ready'", chroot="trixie")
+def _(c):
+    system(c, "trixie")
+
+
+@case("mkosi-sid", "mkosi of sid: the same with sid's systemd, systemd-tpm in initrd and root", chroot="sid", more=True)
+def _(c):
+    system(c, "sid", "--package=systemd-tpm")
+    c.predict += ["--nvpcr", "none"]
+    c.after_facts(c.parts.major("systemd-sid"))
+
+
+# --- boot options and shim ---------------------------------------------------------------------------------------------------
+
+def boot_option(c, path, words):
+    """The firmware's only boot option: a file, with these words as its LoadOptions."""
+    c.enroll(["--append-boot-filepath", f"/{path} {words}"])
+    c.boot_args.append("--no-bootindex")
+    c.predict += ["--boot-option", path, "--cmdline", words]
+
+
+@case("load-options-257", "a boot option's LoadOptions replace the command line of a UKI 257")
+def _(c):
+    c.firmware("trixie")
+    c.uki("systemd-257", "EFI/matrix/uki.efi", c.sections("systemd-257", None, "matrix=embedded"))
+    boot_option(c, "EFI/matrix/uki.efi", f"{CONSOLE}  matrix=option ")
+
+
+@case("load-options-254", "a boot option's LoadOptions for a UKI 254, firmware of bookworm", more=True)
+def _(c):
+    c.firmware("bookworm")
+    c.uki("systemd-254", "EFI/matrix/uki.efi", c.sections("systemd-254", None, "matrix=embedded"))
+    boot_option(c, "EFI/matrix/uki.efi", f"{CONSOLE}  matrix=option ")
+
+
+@case("load-options-sid", "LoadOptions with a profile's number for sid's UKI, firmware of sid", more=True)
+def _(c):
+    c.firmware("sid")
+    profiles(c, "systemd-sid", "EFI/matrix/uki.efi")
+    boot_option(c, "EFI/matrix/uki.efi", f"@1 {CONSOLE} matrix=option")
+
+
+@case("load-options-secure-257", "Secure Boot refuses LoadOptions where a UKI 257 has a command line", more=True)
+def _(c):
+    c.firmware("trixie", keys=("db",))
+    c.predict += ["--variables", c.vars]
+    c.uki("systemd-257", "EFI/matrix/uki.efi", c.sections("systemd-257", None, "matrix=embedded"), sign="db")
+    boot_option(c, "EFI/matrix/uki.efi", f"{CONSOLE} matrix=option")
+
+
+def bare_kernel(c, kernel):
+    """The kernel as the firmware's boot option, with an initrd= that its own stub reads."""
+    linux, initrd = c.tiny()
+    c.put(c.parts.kernel(kernel) if kernel else linux, "os/vmlinuz.efi")
+    c.put(initrd, "os/initrd.cpio")
+    boot_option(c, "os/vmlinuz.efi", f"initrd=\\os\\initrd.cpio {CONSOLE} matrix=kernel")
+
+
+@case("kernel-direct-6.12", "kernel 6.12 started by the firmware, initrd= in its LoadOptions", more=True)
+def _(c):
+    c.firmware("trixie")
+    bare_kernel(c, None)
+
+
+@case("kernel-direct-newest", "the newest backported kernel started by the firmware, initrd= in its LoadOptions", more=True)
+def _(c):
+    c.firmware("bookworm")
+    bare_kernel(c, "kernel-backports")
+    c.unknown["9"] = "file that the kernel's own stub reads"
+
+
+@case("type1-linux-uki-sid", "Type #1 entry whose linux is sid's UKI, with options, sid's systemd-boot", more=True)
+def _(c):
+    c.firmware("sid")
+    c.loader("systemd-sid")
+    c.uki("systemd-sid", "os/matrix.efi", c.sections("systemd-sid", None, "matrix=embedded"))
+    c.text("loader/entries/matrix.conf", f"title Matrix\nlinux /os/matrix.efi\noptions {CONSOLE} matrix=entry\n")
+
+
+@case("type1-linux-uki-254", "Type #1 entry whose linux is a UKI 254, without options, systemd-boot 254", more=True)
+def _(c):
+    c.firmware("bookworm")
+    c.loader("systemd-254")
+    c.uki("systemd-254", "os/matrix.efi", c.sections("systemd-254", None, "matrix=embedded"))
+    c.text("loader/entries/matrix.conf", "title Matrix\nlinux /os/matrix.efi\n")
+
+
+@case("shim-loader-257", "shim, Debian's signed systemd-boot 257 and a UKI signed by a MOK", more=True)
+def _(c):
+    c.firmware("trixie", vars_="OVMF_VARS_4M.ms.fd")
+    c.enroll(["--add-mok", "11111111-2222-3333-4444-123456789abc", c.key("db2.crt")])
+    c.predict += ["--variables", c.vars]
+    c.put(c.parts.file("shim-trixie", "usr/lib/shim/shimx64.efi.signed"), "EFI/BOOT/BOOTX64.EFI")
+    c.put(c.parts.boot("sdboot-signed", "systemd-bootx64.efi.signed"), "EFI/BOOT/grubx64.efi")
+    c.uki("systemd-257", "EFI/Linux/matrix.efi", c.sections("systemd-257", None, "matrix=shim"), sign="db2")
+    c.conf("default matrix.efi")
+    c.pcrs.append("14")
+
+
+# --- the tests of this test -------------------------------------------------------------------------------------------------
+
+def plain(c):
+    by_loader(c, "trixie", "systemd-257", "systemd-257")
+    c.text("loader/loader.conf", "# matrix flip-me-A\ntimeout 0\n")
+
+
+@case("self-test-osrel", "a byte of .osrel changes after the prediction: PCR 4, 9 and 11 must see it",
+      flip=("Boot matrix 257.13-A", {"4": "matrix.efi", "9": "Linux initrd", "11": ".osrel"}))
+def _(c):
+    c.firmware("trixie")
+    c.loader("systemd-257")
+    sections = [(n, b"ID=matrix\nPRETTY_NAME=\"Boot matrix 257.13-A\"\n" if n == ".osrel" else d)
+                for n, d in c.sections("systemd-257", None, "matrix=flip")]
+    c.uki("systemd-257", "EFI/Linux/matrix.efi", sections)
+
+
+@case("self-test-loader-conf", "a byte of loader.conf changes after the prediction: PCR 5 must see it",
+      flip=("# matrix flip-me-A", {"5": "loader.conf"}))
+def _(c):
+    plain(c)
