@@ -66,10 +66,7 @@ pub(super) fn measure(entry: &EntryFile, recorder: &mut Recorder<'_>) -> Result<
 
 /// The initrd that the stub finds; `None` without one, an error where its order is not known. `pads` says that this boot loader
 /// pads files but the last to 4 bytes.
-pub(super) fn previous(
-    entry: &EntryFile,
-    pads: bool,
-) -> Result<Option<(Vec<Segment>, Vec<InputId>)>, Unknown> {
+pub(super) fn previous(entry: &EntryFile, pads: bool) -> Result<Option<Parts>, Unknown> {
     let mut segments = Vec::new();
     let mut inputs = Vec::new();
     let archives = archives(entry).map_err(|_| Unknown)?;
@@ -91,6 +88,9 @@ pub(super) fn previous(
     }
     Ok((!segments.is_empty()).then_some((segments, inputs)))
 }
+
+/// Bytes, and the inputs that they come from.
+type Parts = (Vec<Segment>, Vec<InputId>);
 
 /// An entry with both `extra` and `initrd` lines: which comes first is not known.
 pub(super) struct Unknown;
