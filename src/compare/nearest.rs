@@ -10,13 +10,14 @@ use super::causes::{Cause, Code};
 use super::changes::command_lines;
 use super::classify;
 use super::hypotheses::{self, Evidence};
+use super::later::{run, sequences};
 use super::model::{BY_STRENGTH, Candidate, Event, Expectation, Observation, Options};
 use super::report::{
     BankVerdict, Comparison, Divergence, EventRow, ExpectedSide, GapText, Generator, KIND, ObservedSide,
     PcrVerdict, SCHEMA_VERSION,
 };
 use super::verdict::{Judged, Verdict, judge};
-use crate::tcg::{HashAlgorithm, PcrIndex};
+use crate::tcg::{Digest, HashAlgorithm, PcrIndex};
 
 /// Variants that are equally near by their values are told apart by their events, as long as they are not more.
 const MAX_ALIGNED: usize = 16;
@@ -214,7 +215,9 @@ impl Pair<'_> {
         for pcr in pcrs.iter_mut().filter(|pcr| pcr.verdict == Verdict::NotPredicted) {
             let broken =
                 |row: &&AlignedEvent| matches!(row.status, EventStatus::Missing | EventStatus::Changed);
-            if rows.iter().filter(|row| row.pcr == pcr.index).any(|row| broken(&row)) {
+            // A log that does not lead to the TPM's value says nothing about it.
+            let counts = self.log_leads_to_value(pcr.index);
+            if counts && rows.iter().filter(|row| row.pcr == pcr.index).any(|row| broken(&row)) {
                 pcr.verdict = Verdict::Differs;
             }
         }
@@ -251,19 +254,12 @@ impl Pair<'_> {
     /// The log beside the TPM's own values: where it does not lead to them, its events explain nothing.
     fn log_against_registers(&self, notes: &mut Vec<String>) -> Option<Cause> {
         let replayed = self.observation.replayed.as_ref()?;
-        let mut pcrs = Vec::new();
-        for pcr in PcrIndex::all().filter(|pcr| self.options.wants(*pcr)) {
-            let (Some(log), Some(tpm)) =
-                (replayed.get(self.bank, pcr), self.observation.values.get(self.bank, pcr))
-            else {
-                continue;
-            };
-            let known_later =
-                || super::later::sequences(pcr).iter().any(|words| super::later::run(log, words) == tpm);
-            if log != tpm && !known_later() {
-                pcrs.push(pcr);
-            }
-        }
+        let both = |pcr: &PcrIndex| {
+            let values = &self.observation.values;
+            replayed.get(self.bank, *pcr).is_some() && values.get(self.bank, *pcr).is_some()
+        };
+        let wanted = PcrIndex::all().filter(|pcr| self.options.wants(*pcr) && both(pcr));
+        let pcrs: Vec<PcrIndex> = wanted.filter(|pcr| !self.log_leads_to_value(*pcr)).collect();
         let list: Vec<String> = pcrs.iter().map(ToString::to_string).collect();
         let list = list.join(", ");
         if pcrs.is_empty() {
@@ -278,10 +274,15 @@ impl Pair<'_> {
         Some(Cause { code: Code::LogIncomplete, pcrs, explains_exactly: false, detail })
     }
 
-    /// The observed log leads to the observed value of this register.
+    /// The observed log leads to the observed value of this register, or to where known words lead on from.
     pub(super) fn log_leads_to_value(&self, pcr: PcrIndex) -> bool {
         let Some(replayed) = &self.observation.replayed else { return true };
-        replayed.get(self.bank, pcr) == self.observation.values.get(self.bank, pcr)
+        let (log, tpm) = (replayed.get(self.bank, pcr), self.observation.values.get(self.bank, pcr));
+        let leads_on = |log: Digest| {
+            let mut words = sequences(pcr).into_iter();
+            words.any(|words| Some(run(log, &words)) == tpm)
+        };
+        log == tpm || log.is_some_and(leads_on)
     }
 
     /// The register has the value that another boot expects, at the stage or later.

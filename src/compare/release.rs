@@ -275,7 +275,9 @@ impl Components {
                 continue;
             };
             match &topic {
+                // A kernel that is measured now, or is no more: that is its stub's doing.
                 Topic::Uki => containers.push(row.pcr),
+                Topic::Kernel if row.status != EventStatus::Changed => containers.push(row.pcr),
                 Topic::Initrd => initrds.push(row.pcr),
                 Topic::SectionName(_) => {}
                 topic => {

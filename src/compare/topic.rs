@@ -123,8 +123,8 @@ impl Topic {
     /// Another event in the place of this one: an image instead of an image, even if it is about another program.
     #[must_use]
     pub(super) fn may_stand_for(&self, other: &Self) -> bool {
-        let is_image =
-            |topic: &Self| matches!(topic, Self::Loader | Self::Uki | Self::Image(_) | Self::Kernel);
+        // A kernel that its stub has in memory is in the place of a kernel only.
+        let is_image = |topic: &Self| matches!(topic, Self::Loader | Self::Uki | Self::Image(_));
         match (self, other) {
             (Self::Other(_), Self::Other(_)) | (Self::Authority(_), Self::Authority(_)) => true,
             (one, other) => one == other || (is_image(one) && is_image(other)),

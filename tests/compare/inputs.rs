@@ -99,6 +99,8 @@ fn policies_of_every_format_are_compared() {
             format.into(),
             "--pcr".into(),
             "4,11".into(),
+            "--stage".into(),
+            "exit-boot-services".into(),
             "-o".into(),
             output.clone().into(),
         ];

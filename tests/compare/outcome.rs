@@ -113,11 +113,21 @@ pub(crate) fn compare(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) ->
     outcome
 }
 
-pub(crate) fn check_schema(json: &serde_json::Value, schema: &str) {
-    let schema: serde_json::Value = serde_json::from_str(schema).expect("a schema");
-    let validator = jsonschema::validator_for(&schema).expect("a usable schema");
-    let errors: Vec<String> = validator.iter_errors(json).take(3).map(|error| error.to_string()).collect();
-    assert!(errors.is_empty(), "not of its schema: {errors:?}");
+pub(crate) fn check_schema(json: &serde_json::Value, schema: &'static str) {
+    thread_local! {
+        static VALIDATORS: std::cell::RefCell<BTreeMap<&'static str, jsonschema::Validator>> = const {
+            std::cell::RefCell::new(BTreeMap::new())
+        };
+    }
+    VALIDATORS.with_borrow_mut(|validators| {
+        let validator = validators.entry(schema).or_insert_with(|| {
+            let schema = serde_json::from_str(schema).expect("a schema");
+            jsonschema::validator_for(&schema).expect("a usable schema")
+        });
+        let errors: Vec<String> =
+            validator.iter_errors(json).take(3).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "not of its schema: {errors:?}");
+    });
 }
 
 /// The document of these arguments of `predict`, in the banks that machines have.
@@ -145,7 +155,7 @@ fn predict(mut arguments: Vec<OsString>, more: &[&OsStr]) -> Vec<u8> {
 
 /// Values by bank and register, written to a file.
 pub(crate) fn write_values(name: &str, values: &BTreeMap<&str, BTreeMap<String, String>>) -> PathBuf {
-    let path = folder().join(format!("{name}.json"));
+    let path = folder().join(format!("{name}.values.json"));
     std::fs::write(&path, serde_json::to_vec(values).expect("JSON")).expect("written");
     path
 }

@@ -76,7 +76,8 @@ const ROWS: &[Row] = &[
     row(C, &["--secure-boot"], &["--secure-boot", "on"], C, &[("secure-boot-state", &[4])]),
     row(C, &["--secure-boot"], &["--secure-boot", "on"], F4, &[("secure-boot-state", &[4])]),
     row(I, &["--secure-boot"], &["--secure-boot", "on"], I, &[("secure-boot-state", &[4])]),
-    row(D3, &["--secure-boot"], &["--secure-boot", "on"], D3, &[("secure-boot-state", &[4])]),
+    // Under Secure Boot the stub refuses the options that the boot loader of 254 passes, and does not measure them.
+    row(D3, &["--secure-boot"], &["--secure-boot", "on"], D3, &[("secure-boot-state", &[4, 12])]),
     row(T, &["--secure-boot"], &["--secure-boot", "on"], T, &[("secure-boot-state", &[4])]),
     row(A, &[], &["--loader", LOADER_257], A, &[("boot-loader-changed", &[4])]),
     row(T, &[], &["--loader", LOADER_257], T, &[("boot-loader-changed", &[4])]),
@@ -84,8 +85,15 @@ const ROWS: &[Row] = &[
     row(C, &[], &["--cmdline", "quiet single"], C, &[("options-edited", &[9, 12])]),
     row(T, &[], &["--cmdline", "debug"], T, &[("options-edited", &[9, 12])]),
     row(C, &[], &["--kernel-version", "5.10"], C, &[("kernel-changed", &[9])]),
-    row(C, &[], &["--systemd-version", "252.1"], C, &[("stub-changed", &[11])]),
-    row(T, &["--secure-boot"], &["--secure-boot", "on", "--cmdline", "debug"], T, &[]),
+    // 252 measures neither .uname nor .sbat, and puts less into the initrd.
+    row(C, &[], &["--systemd-version", "252.1"], C, &[("stub-changed", &[9, 11])]),
+    row(
+        H0,
+        &["--secure-boot"],
+        &["--secure-boot", "on", "--profile", "1"],
+        H0,
+        &[("secure-boot-state", &[4]), ("other-profile", &[9, 11, 12])],
+    ),
 ];
 
 impl Row {
@@ -123,7 +131,7 @@ fn values_alone_name_the_deviation() {
         return;
     }
     let mut faults = Vec::new();
-    for row in ROWS.iter().filter(|row| !row.causes.is_empty()) {
+    for row in ROWS {
         let outcome = compare(row.arguments());
         let wanted: Vec<(&str, Vec<u32>)> =
             row.causes.iter().map(|(code, pcrs)| (*code, pcrs.to_vec())).collect();
@@ -142,16 +150,6 @@ fn values_alone_name_the_deviation() {
         }
     }
     assert!(faults.is_empty(), "{} of {} rows:\n{}", faults.len(), ROWS.len(), faults.join("\n"));
-}
-
-/// Two things at once: the state of Secure Boot, and edited options.
-#[test]
-fn deviations_are_found_together() {
-    let row = ROWS.last().expect("a row");
-    let outcome = compare(row.arguments());
-    assert_eq!(outcome.moved_by("secure-boot-state"), [4], "{:?}", outcome.causes);
-    assert!(outcome.codes().contains("options-edited"), "{:?}", outcome.causes);
-    assert!(outcome.unexplained.is_empty(), "{:?}", outcome.causes);
 }
 
 /// The machine's TPM holds what a boot with edited options leads to; the expected document knows nothing of them.
