@@ -67,7 +67,9 @@ fn prediction(criterion: &mut Criterion) {
     let input = Input { role: InputRole::Uki, name: "uki.efi".to_owned(), file };
     let chain = BootChain {
         inputs: vec![input],
+        shim: None,
         loader: None,
+        load_options: Vec::new(),
         uki: NamedImage { input: InputId(0), name: "uki.efi".to_owned(), image },
         addons: Vec::new(),
         credentials: Vec::new(),

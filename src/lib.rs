@@ -1,15 +1,18 @@
 #![doc = include_str!("../docs/library.md")]
 
+pub mod attest;
 pub mod audit;
 pub mod baseline;
 pub mod boot;
 pub mod bytes;
 pub mod cli;
+pub mod compare;
 pub mod disk;
 pub mod export;
 pub mod hashing;
 pub mod import;
 pub mod inspect;
+pub mod materials;
 pub mod pe;
 pub mod prediction;
 pub mod reference;

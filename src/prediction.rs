@@ -199,15 +199,8 @@ pub fn predict(
     total: &dyn Fn(u64),
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Prediction, PredictError> {
-    let scenarios = alternatives(&request)?;
     let mut plan = DigestPlan::new();
-    let mut recorded = Vec::new();
-    for scenario in scenarios {
-        let mut recording = replay(&request.chain, &scenario, &mut plan)?;
-        leave_out_incomplete(&mut recording, &request.banks);
-        recorded.push((recording, scenario));
-    }
-    let recorded = merge_secure_boot(recorded);
+    let recorded = record(&request, &mut plan)?;
     let image_streams = plan_images(&request.chain, &mut plan);
     let file_streams: Vec<StreamId> = if request.file_digests {
         let inputs = request.chain.inputs.iter();
@@ -234,6 +227,23 @@ pub fn predict(
         entry: request.entry,
         variants,
     })
+}
+
+/// A way to boot that is not hashed yet: what it measures, how it boots, and for which state of Secure Boot.
+pub(crate) type Recorded = (Recording, Scenario, Option<bool>);
+
+/// Records every way in which the image can boot; what is to be hashed goes into `plan`.
+///
+/// # Errors
+/// As [`predict`], but for reading.
+pub(crate) fn record(request: &Request, plan: &mut DigestPlan) -> Result<Vec<Recorded>, PredictError> {
+    let mut recorded = Vec::new();
+    for scenario in alternatives(request)? {
+        let mut recording = replay(&request.chain, &scenario, plan)?;
+        leave_out_incomplete(&mut recording, &request.banks);
+        recorded.push((recording, scenario));
+    }
+    Ok(merge_secure_boot(recorded))
 }
 
 /// Says which file it was.
@@ -348,8 +358,8 @@ fn choose(
 }
 
 /// Boots that differ in nothing but the state of Secure Boot become one.
-fn merge_secure_boot(recorded: Vec<(Recording, Scenario)>) -> Vec<(Recording, Scenario, Option<bool>)> {
-    let mut merged: Vec<(Recording, Scenario, Option<bool>)> = Vec::new();
+fn merge_secure_boot(recorded: Vec<(Recording, Scenario)>) -> Vec<Recorded> {
+    let mut merged: Vec<Recorded> = Vec::new();
     for (recording, scenario) in recorded {
         let twin = merged.iter_mut().find(|(other, of, _)| {
             of.baseline == scenario.baseline
@@ -395,7 +405,7 @@ fn plan_images(chain: &BootChain, plan: &mut DigestPlan) -> Vec<(InputId, Stream
 /// The images that the firmware loads.
 fn images(chain: &BootChain) -> impl Iterator<Item = &NamedImage> {
     let addons = chain.addons.iter().map(|(_, addon)| addon);
-    chain.loader.iter().chain(&chain.drivers).chain([&chain.uki]).chain(addons)
+    chain.shim.iter().chain(&chain.loader).chain(&chain.drivers).chain([&chain.uki]).chain(addons)
 }
 
 fn evaluate(

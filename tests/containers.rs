@@ -57,6 +57,9 @@ fn formats_of_qemu_img_hold_the_raw_image() {
         &["-O", "qcow2", "-c", "-o", "compression_type=zstd"],
         &["-O", "vpc", "-o", "subformat=fixed,force_size=on"],
         &["-O", "vpc", "-o", "subformat=dynamic,force_size=on"],
+        &["-O", "vhdx"],
+        &["-O", "vhdx", "-o", "subformat=fixed"],
+        &["-O", "vhdx", "-o", "block_size=1M,block_state_zero=off"],
         &["-O", "vmdk", "-o", "subformat=streamOptimized"],
         &["-O", "vmdk", "-o", "subformat=monolithicSparse"],
     ];
@@ -151,10 +154,23 @@ fn images_that_name_other_files_are_refused() {
         "9M",
     ]);
     qemu_img(&["convert", "-O", "vmdk", "-o", "subformat=monolithicFlat", &base, &path("flat")]);
+    qemu_img(&["convert", "-O", "vdi", &base, &path("vdi")]);
+    // FileParameters.HasParent of a VHDX: qemu-img makes no such disk.
     qemu_img(&["convert", "-O", "vhdx", &base, &path("vhdx")]);
-    for (name, words) in
-        [("backed", "backing file"), ("external", "another file"), ("flat", "other files"), ("vhdx", "VHDX")]
-    {
+    let mut vhdx = read(path("vhdx"));
+    let item = b"\x37\x67\xa1\xca\x36\xfa\x43\x4d\xb3\xb6\x33\xf0\xaa\x44\xe7\x6b";
+    let at = (0x20_0000..).find(|at| &vhdx[*at..at + 16] == item).expect("FileParameters");
+    let offset = u32::from_le_bytes(vhdx[at + 16..at + 20].try_into().expect("four"));
+    // The region starts at a multiple of 1 MiB.
+    vhdx[(at >> 20 << 20) + usize::try_from(offset).expect("small") + 4] |= 2;
+    std::fs::write(path("vhdx"), vhdx).expect("written");
+    for (name, words) in [
+        ("backed", "backing file"),
+        ("external", "another file"),
+        ("flat", "other files"),
+        ("vdi", "VDI"),
+        ("vhdx", "needs its parent"),
+    ] {
         let run = premeasure(["predict", &path(name)]);
         assert_eq!(run.code, Some(2), "{name}");
         assert!(
@@ -174,7 +190,7 @@ fn damaged_images_never_do_more_than_fail() {
     let folder = tempfile::tempdir_in(scratch()).expect("a temporary folder");
     let raw_image = folder.path().join("small.raw");
     std::fs::write(&raw_image, vec![7; 300_000]).expect("written");
-    for format in ["qcow2", "vpc", "vmdk"] {
+    for (format, start) in [("qcow2", 0), ("vpc", 0), ("vmdk", 0), ("vhdx", 0x20_0000), ("vhdx", 0x30_0000)] {
         let image = folder.path().join(format);
         tool(Command::new("qemu-img").args(["convert", "-O", format]).arg(&raw_image).arg(&image));
         let sound = read(&image);
@@ -183,7 +199,7 @@ fn damaged_images_never_do_more_than_fail() {
             let mut damaged = sound.clone();
             for _ in 0..3 {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                let at = (state >> 33) as usize % sound.len().min(2048);
+                let at = start + (state >> 33) as usize % (sound.len() - start).min(2048);
                 damaged[at] = (state >> 20) as u8;
             }
             if let Ok(unpacked) = unpack(&Blob::from_bytes(damaged), 1 << 20) {

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -142,19 +143,33 @@ impl VerityDisk {
         std::fs::write(&disk, bytes).expect("the disk");
     }
 
+    /// Puts another text into the signature partition.
+    fn sign(&self, json: &str) {
+        let mut bytes = read(self.image());
+        let place = &mut bytes[SIGNATURE as usize..][..MIB as usize];
+        place.fill(0);
+        place[..json.len()].copy_from_slice(json.as_bytes());
+        std::fs::write(self.image(), bytes).expect("written");
+    }
+
     fn image(&self) -> PathBuf {
         self.folder.path().join("disk.img")
     }
 
     /// `check --json` of the disk with some bytes changed.
     fn check_with(&self, changes: &[(u64, u8)]) -> (Run, Report) {
+        self.check_options(changes, &[])
+    }
+
+    fn check_options(&self, changes: &[(u64, u8)], options: &[OsString]) -> (Run, Report) {
         let image = self.folder.path().join("changed.img");
         let mut bytes = read(self.image());
         for (offset, mask) in changes {
             bytes[*offset as usize] ^= mask;
         }
         std::fs::write(&image, bytes).expect("written");
-        let run = premeasure(["check".into(), image.into_os_string(), "--json".into()]);
+        let arguments = ["check".into(), image.into_os_string(), "--json".into()];
+        let run = premeasure(arguments.into_iter().chain(options.iter().cloned()));
         let report =
             serde_json::from_slice(&run.stdout).unwrap_or_else(|error| panic!("{error}: {}", run.stderr));
         (run, report)
@@ -178,6 +193,7 @@ struct Verity {
     expected: String,
     computed: String,
     wrong_blocks: u64,
+    signed_by: Option<String>,
 }
 
 impl Report {
@@ -229,4 +245,60 @@ fn a_word_that_switches_verity_off_is_an_error() {
             .iter()
             .any(|finding| finding.severity == "warning" && finding.code == "command-line-word")
     );
+}
+
+/// The signature partition as `openssl smime` signs it, the way that systemd's documentation shows, and with attributes.
+#[test]
+fn signatures_of_root_hashes_are_verified() {
+    if is_disk_skipped() || skipped_without(&["openssl"]) {
+        return;
+    }
+    let disk = VerityDisk::new("quiet");
+    let at = |name: &str| disk.folder.path().join(name);
+    for name in ["one", "two"] {
+        let mut request = Command::new("openssl");
+        request.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", &format!("/CN={name}/")]);
+        tool(request.arg("-keyout").arg(at(name)).arg("-out").arg(at(&format!("{name}.pem"))));
+    }
+    std::fs::write(at("hash.txt"), &disk.hash).expect("written");
+    let fingerprint = |name: &str| {
+        let mut command = Command::new("openssl");
+        let printed = tool(command.args(["x509", "-noout", "-fingerprint", "-sha256", "-in"]).arg(at(name)));
+        printed.trim().rsplit('=').next().expect("a value").replace(':', "").to_lowercase()
+    };
+    let signature = |options: &[&str]| {
+        let mut command = Command::new("openssl");
+        command.args(["smime", "-sign", "-nocerts", "-binary", "-outform", "der"]).args(options);
+        command.arg("-in").arg(at("hash.txt")).arg("-inkey").arg(at("one")).arg("-signer").arg(at("one.pem"));
+        tool(command.arg("-out").arg(at("signature")));
+        tool(Command::new("base64").arg("-w0").arg(at("signature")))
+    };
+    let by = |certificate: &str| {
+        let options = [OsString::from("--certificate"), at(certificate).into_os_string()];
+        let (_, report) = disk.check_options(&[], &options);
+        let errors: Vec<String> = report.errors().iter().map(|code| (*code).to_owned()).collect();
+        // Nobody signed the programs of this disk.
+        let errors: Vec<String> = errors.into_iter().filter(|code| code != "certificate").collect();
+        (errors, report.verity[0].signed_by.clone())
+    };
+    let json = |fingerprint: &str, signature: &str| {
+        let hash = &disk.hash;
+        format!(
+            "{{\"rootHash\":\"{hash}\",\"certificateFingerprint\":\"{fingerprint}\",\"signature\":\"{signature}\"}}"
+        )
+    };
+    let invalid = (vec!["verity-signature-invalid".to_owned()], None);
+    for options in [&["-noattr"][..], &[]] {
+        disk.sign(&json(&fingerprint("one.pem"), &signature(options)));
+        assert_eq!(by("one.pem"), (Vec::new(), Some("one".to_owned())), "{options:?}");
+        assert_eq!(by("two.pem"), invalid, "{options:?}");
+        disk.sign(&json(&fingerprint("two.pem"), &signature(options)));
+        assert_eq!(by("one.pem"), invalid, "another fingerprint, {options:?}");
+    }
+    // A signature of something else.
+    std::fs::write(at("hash.txt"), disk.hash.replace('0', "1")).expect("written");
+    disk.sign(&json(&fingerprint("one.pem"), &signature(&["-noattr"])));
+    assert_eq!(by("one.pem"), invalid);
+    disk.sign(&json(&fingerprint("one.pem"), "!!"));
+    assert_eq!(by("one.pem").0, ["verity-signature-unreadable"]);
 }

@@ -13,7 +13,7 @@ fuzz_target!(|data: &[u8]| {
         let _ = glob_matches(one, other);
         assert_eq!(compare_versions(one, other), compare_versions(other, one).reverse());
     }
-    if let Ok(medium) = Medium::of_image(&Blob::from_bytes(data), None) {
+    if let Ok(medium) = Medium::of_image(&Blob::from_bytes(data), None, None) {
         let _ = walk(&medium, &Wishes::default());
     }
 });

@@ -5,13 +5,15 @@ use premeasure::source::parse_registers;
 use premeasure::tcg::cel::{self, Records, write_json};
 use premeasure::tcg::check::check;
 use premeasure::tcg::event_data::{Context, coverage, decode};
-use premeasure::tcg::eventlog::{EventLog, write_log};
+use premeasure::tcg::eventlog::{EventLog, read_final_events, write_log};
 use premeasure::tcg::timeline::{self, BootLog};
-use premeasure::tcg::{Digest, EventType, HashAlgorithm, ima};
+use premeasure::tcg::{Digest, EventType, HashAlgorithm, ima, nvpcr};
 use premeasure::uefi::variable::Uintn;
 
-/// A firmware log: what was read is written back, sound or not; the replay has no register that does not exist.
+/// A firmware log: what was read is written back, sound or not; the replay has no register that does not exist. The same
+/// bytes as a final events table.
 pub(crate) fn event_log(data: &[u8]) {
+    rewrite(&read_final_events(data));
     let (log, sound) = match EventLog::parse(data) {
         Ok(log) => (log, true),
         Err(broken) => {
@@ -49,14 +51,23 @@ pub(crate) fn event_data(data: &[u8]) {
     assert!(found.range.end <= data.len(), "more bytes covered than there are");
 }
 
-/// Bytes of any format, twice: detected, merged, replayed, checked.
+/// Bytes of any format, twice: detected, merged, replayed, checked. The second is a copy, and extends nothing.
 pub(crate) fn boot_log(data: &[u8]) {
     let log = BootLog::read(data);
     let _ = check(&log);
     let logs = [log.clone(), log];
-    let merged = timeline::merge(&logs).len();
-    assert_eq!(merged, logs.iter().map(BootLog::len).sum::<usize>());
-    let _ = timeline::replay(&logs).map(|(replay, _)| replay.values());
+    let merged = timeline::merge(&logs);
+    assert_eq!(merged.len(), logs[0].len(), "a copy adds nothing");
+    let records: Vec<_> = merged.into_iter().map(|entry| entry.record).collect();
+    let _ = nvpcr::replay(&records);
+    let twice = timeline::replay(&logs).map(|(replay, _)| replay.values());
+    let once = timeline::replay(&logs[..1]).map(|(replay, _)| replay.values());
+    assert_eq!(twice, once);
+    // Two halves overlap by what they share, or not at all.
+    let (one, other) = data.split_at(data.len() / 2);
+    let halves = [BootLog::read(one), BootLog::read(other)];
+    let known: usize = timeline::overlaps(&halves).iter().map(|overlap| overlap.records).sum();
+    assert_eq!(timeline::merge(&halves).len() + known, halves.iter().map(BootLog::len).sum::<usize>());
 }
 
 /// CEL-JSON and, where the first byte is 0x1E, a JSON text sequence. What was read comes back from what is written.

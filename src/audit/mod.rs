@@ -2,6 +2,7 @@
 //! that nobody signed, parameters that switch the protection off.
 
 mod command_line;
+mod modules;
 mod partitions;
 mod programs;
 mod verity;
@@ -9,6 +10,7 @@ mod verity;
 use serde::Serialize;
 
 use crate::boot::Payload;
+use crate::secure_boot::Database;
 use crate::walk::{Medium, Walk};
 
 pub use verity::VerityFacts;
@@ -58,6 +60,12 @@ pub struct Report {
 }
 
 impl Report {
+    /// Adds a finding and keeps the order, worst first.
+    pub fn add(&mut self, severity: Severity, code: &'static str, place: &str, text: String) {
+        self.findings.push(Finding::new(severity, code, place, text));
+        self.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    }
+
     /// There is something to act on.
     #[must_use]
     pub fn has_findings(&self) -> bool {
@@ -67,10 +75,27 @@ impl Report {
 
 pub use programs::ProgramFacts;
 
+/// What an audit goes by beside the image.
+#[derive(Debug, Clone, Default)]
+pub struct AuditOptions {
+    /// Certificates that have to account for the signatures; `None` leaves it at what the image says of itself.
+    pub certificates: Option<Database>,
+    /// Leaves out what costs a pass over the data: hash trees, image digests and signatures.
+    pub quick: bool,
+    /// Root hashes that the build wrote down, each with the file that has it: a command line has to promise them.
+    pub root_hashes: Vec<(String, String)>,
+}
+
 /// Audits a medium whose boot was walked. `total` is told how many bytes of protected data there are, `progress` of those
 /// that are done.
 #[must_use]
-pub fn audit(medium: &Medium, walk: &Walk, total: &dyn Fn(u64), progress: &(dyn Fn(u64) + Sync)) -> Report {
+pub fn audit(
+    medium: &Medium,
+    walk: &Walk,
+    options: &AuditOptions,
+    total: &dyn Fn(u64),
+    progress: &(dyn Fn(u64) + Sync),
+) -> Report {
     let mut report = Report { walked: walk.steps.clone(), ..Report::default() };
     for warning in &walk.warnings {
         report.findings.push(Finding::new(Severity::Warning, "boot-walk", "image", warning.clone()));
@@ -78,7 +103,8 @@ pub fn audit(medium: &Medium, walk: &Walk, total: &dyn Fn(u64), progress: &(dyn 
     if let Some(table) = &medium.table {
         partitions::check(table, &mut report.findings);
     }
-    programs::check(walk, &mut report);
+    programs::check(walk, options, &mut report);
+    modules::check(medium, walk, &mut report.findings);
     let mut wanted = Vec::new();
     for boot in &walk.boots {
         match &boot.chain {
@@ -91,7 +117,13 @@ pub fn audit(medium: &Medium, walk: &Walk, total: &dyn Fn(u64), progress: &(dyn 
             }
         }
     }
-    verity::check(medium, wanted, &mut report, total, progress);
+    for (file, hash) in &options.root_hashes {
+        if !wanted.iter().any(|wanted| hex::encode(&wanted.hash) == *hash) {
+            let text = format!("no command line has the root hash {hash}, which the build wrote down");
+            report.findings.push(Finding::new(Severity::Error, "roothash-file-differs", file, text));
+        }
+    }
+    verity::check(medium, wanted, options, &mut report, total, progress);
     report.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     report.findings.dedup();
     report

@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{Finding, Report, Severity};
+use super::{AuditOptions, Finding, Report, Severity};
 use crate::boot::{BootChain, NamedImage};
+use crate::hashing::DigestPlan;
 use crate::inspect::{Inspection, Options, inspect};
+use crate::pe::{CertificateTable, authenticode_segments};
+use crate::secure_boot::{Database, Databases, Verdict, algorithms_needed, judge};
 use crate::tcg::HashAlgorithm;
 use crate::walk::{LoaderConf, Walk};
 
@@ -26,15 +29,17 @@ pub struct ProgramFacts {
 }
 
 /// Checks every program of every boot, each once.
-pub(super) fn check(walk: &Walk, report: &mut Report) {
+pub(super) fn check(walk: &Walk, options: &AuditOptions, report: &mut Report) {
     let mut seen = BTreeSet::new();
     let chains = walk.boots.iter().filter_map(|boot| boot.chain.as_ref().ok());
     for chain in chains.clone() {
         let addons = chain.addons.iter().map(|(_, addon)| addon);
-        for image in chain.loader.iter().chain(&chain.drivers).chain([&chain.uki]).chain(addons) {
+        for image in
+            chain.shim.iter().chain(&chain.loader).chain(&chain.drivers).chain([&chain.uki]).chain(addons)
+        {
             let path = path(chain, image);
             if seen.insert(path.clone()) {
-                program(&path, image, report);
+                program(&path, image, options, report);
             }
         }
     }
@@ -49,7 +54,14 @@ fn path(chain: &BootChain, image: &NamedImage) -> String {
     chain.inputs.get(image.input.0).map_or_else(|| image.name.clone(), |input| input.name.clone())
 }
 
-fn program(path: &str, image: &NamedImage, report: &mut Report) {
+fn program(path: &str, image: &NamedImage, audit: &AuditOptions, report: &mut Report) {
+    if audit.quick {
+        let signed = CertificateTable::read(&image.image).is_ok_and(|table| !table.entries.is_empty());
+        if !signed {
+            report.findings.push(unsigned(path));
+        }
+        return;
+    }
     let options = Options { banks: vec![HashAlgorithm::Sha256], section_digests: false };
     let inspection = match inspect(&image.image.file, &image.name, &options, &|_| ()) {
         Ok(inspection) => inspection,
@@ -60,8 +72,10 @@ fn program(path: &str, image: &NamedImage, report: &mut Report) {
     };
     let mut add =
         |severity, code, text: String| report.findings.push(Finding::new(severity, code, path, text));
-    if inspection.signatures.is_empty() {
-        add(Severity::Warning, "unsigned", "carries no signature: Secure Boot would refuse it".to_owned());
+    if let Some(certificates) = &audit.certificates
+        && let Some(problem) = not_accounted(image, certificates)
+    {
+        add(Severity::Error, "certificate", problem);
     }
     for signature in &inspection.signatures {
         if signature.covers_image == Some(false) {
@@ -96,7 +110,36 @@ fn program(path: &str, image: &NamedImage, report: &mut Report) {
         };
         add(severity, finding.code, finding.text.clone());
     }
+    if inspection.signatures.is_empty() {
+        report.findings.push(unsigned(path));
+    }
     report.programs.push(facts(path, &inspection));
+}
+
+fn unsigned(path: &str) -> Finding {
+    let text = "carries no signature: Secure Boot would refuse it";
+    Finding::new(Severity::Warning, "unsigned", path, text)
+}
+
+/// Why none of the certificates accounts for the image; checked as the firmware would with them as its `db`.
+fn not_accounted(image: &NamedImage, certificates: &Database) -> Option<String> {
+    let databases = Databases { db: certificates.clone(), ..Databases::default() };
+    let verdict = || -> Result<Verdict, String> {
+        let segments = authenticode_segments(&image.image).map_err(|error| error.to_string())?;
+        let mut plan = DigestPlan::new();
+        let stream = plan.add(segments);
+        let digests =
+            plan.compute(&algorithms_needed(&databases), &|_| ()).map_err(|error| error.to_string())?;
+        let digests = digests.get(stream).cloned().unwrap_or_default();
+        judge(&image.image, &digests, &databases).map_err(|error| error.to_string())
+    };
+    match verdict() {
+        Ok(Verdict::Allowed(_)) => None,
+        Ok(Verdict::Refused(refusal)) => {
+            Some(format!("the given certificates do not account for it: {refusal}"))
+        }
+        Ok(Verdict::Undecided(why)) | Err(why) => Some(format!("its signature can't be checked: {why}")),
+    }
 }
 
 fn facts(path: &str, inspection: &Inspection) -> ProgramFacts {

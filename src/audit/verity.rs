@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::command_line::WantedHash;
-use super::{Finding, Report, Severity};
+use super::{AuditOptions, Finding, Report, Severity};
 use crate::disk::partition_type::{VERITY, VerityTypes};
 use crate::disk::{Gpt, Partition};
+use crate::secure_boot::verify_detached;
 use crate::source::Blob;
 use crate::verity::{Superblock, check_tree};
 use crate::walk::Medium;
@@ -30,6 +31,8 @@ pub struct VerityFacts {
     pub size: u64,
     /// Blocks of the tree that do not match the data.
     pub wrong_blocks: u64,
+    /// Holder of the given certificate whose key signed the root hash.
+    pub signed_by: Option<String>,
     /// Entries that ask for it.
     pub entries: Vec<String>,
 }
@@ -40,11 +43,13 @@ pub struct VerityFacts {
 struct SignaturePartition {
     root_hash: String,
     signature: Option<String>,
+    certificate_fingerprint: Option<String>,
 }
 
 pub(super) fn check(
     medium: &Medium,
     wanted: Vec<WantedHash>,
+    options: &AuditOptions,
     report: &mut Report,
     total: &dyn Fn(u64),
     progress: &(dyn Fn(u64) + Sync),
@@ -81,9 +86,12 @@ pub(super) fn check(
             }
         }
     }
+    if options.quick {
+        return;
+    }
     total(pairs.iter().map(|(.., pair)| pair.data_size(table)).fold(0, u64::saturating_add));
     for (hash, places, pair) in pairs {
-        check_pair(table, &hash, places, &pair, report, progress);
+        check_pair(table, (&hash, places), &pair, options, report, progress);
     }
 }
 
@@ -143,9 +151,9 @@ fn find_pair<'t>(table: &'t Gpt, hash: &WantedHash, findings: &mut Vec<Finding>)
 
 fn check_pair(
     table: &Gpt,
-    hash: &WantedHash,
-    entries: Vec<String>,
+    (hash, entries): (&WantedHash, Vec<String>),
     pair: &Pair<'_>,
+    options: &AuditOptions,
     report: &mut Report,
     progress: &(dyn Fn(u64) + Sync),
 ) {
@@ -180,7 +188,7 @@ fn check_pair(
         );
         report.findings.push(Finding::new(Severity::Error, "verity-tree-mismatch", &place, text));
     }
-    check_signature(table, pair, &expected, &mut report.findings);
+    let signature = check_signature(table, pair, &expected, options, &mut report.findings);
     report.verity.push(VerityFacts {
         parameter: parameter(hash.is_usr),
         expected,
@@ -189,43 +197,78 @@ fn check_pair(
         hashes: place,
         size: superblock.data_blocks.saturating_mul(superblock.data_block_size.into()),
         wrong_blocks: check.wrong_blocks,
+        signed_by: signature,
         entries,
     });
 }
 
-/// The signature partition, where there is one, has to be about this hash. The signature itself is the kernel's to verify.
-fn check_signature(table: &Gpt, pair: &Pair<'_>, expected: &str, findings: &mut Vec<Finding>) {
+/// The signature partition, where there is one, has to be about this hash, and by a given certificate where some are. Says who
+/// signed.
+fn check_signature(
+    table: &Gpt,
+    pair: &Pair<'_>,
+    expected: &str,
+    options: &AuditOptions,
+    findings: &mut Vec<Finding>,
+) -> Option<String> {
     let mut about_other = None;
     for partition in table.of_type(pair.types.signature) {
+        let place = partition.to_string();
+        let mut add = |code, text: String| findings.push(Finding::new(Severity::Error, code, &place, text));
         let Some(content) = table.content(partition) else { continue };
         match read_signature(&content) {
             Ok(signature) if signature.root_hash.eq_ignore_ascii_case(expected) => {
-                if signature.signature.is_none_or(|text| text.is_empty()) {
-                    let text = "has no signature in it";
-                    findings.push(Finding::new(
-                        Severity::Error,
-                        "verity-signature-empty",
-                        &partition.to_string(),
-                        text,
-                    ));
-                }
-                return;
+                return match verify_signature(&signature, options) {
+                    Ok(signer) => signer,
+                    Err((code, problem)) => {
+                        add(code, problem);
+                        None
+                    }
+                };
             }
-            Ok(signature) => about_other = Some((partition.to_string(), signature.root_hash)),
+            Ok(signature) => about_other = Some((place, signature.root_hash)),
             Err(problem) => {
-                findings.push(Finding::new(
-                    Severity::Error,
-                    "verity-signature-unreadable",
-                    &partition.to_string(),
-                    problem,
-                ));
-                return;
+                add("verity-signature-unreadable", problem);
+                return None;
             }
         }
     }
-    if let Some((place, other)) = about_other {
-        let text = format!("signs the root hash {other}, not {expected}");
-        findings.push(Finding::new(Severity::Error, "verity-signature-mismatch", &place, text));
+    match about_other {
+        Some((place, other)) => {
+            let text = format!("signs the root hash {other}, not {expected}");
+            findings.push(Finding::new(Severity::Error, "verity-signature-mismatch", &place, text));
+        }
+        None if options.certificates.is_some() => {
+            let text = format!("no signature partition is about the root hash {expected}");
+            let data = pair.data.to_string();
+            findings.push(Finding::new(Severity::Warning, "verity-signature-missing", &data, text));
+        }
+        None => {}
+    }
+    None
+}
+
+/// The signature is PKCS#7 over the root hash as text (DPS; systemd `verity_dissect_and_validate`, Linux
+/// `dm-verity-verify-sig.c`).
+fn verify_signature(
+    signature: &SignaturePartition,
+    options: &AuditOptions,
+) -> Result<Option<String>, (&'static str, String)> {
+    let text = signature.signature.as_deref().filter(|text| !text.is_empty());
+    let text = text.ok_or(("verity-signature-empty", "has no signature in it".to_owned()))?;
+    let message = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text)
+        .map_err(|error| ("verity-signature-unreadable", format!("its signature is no base64: {error}")))?;
+    let Some(certificates) = &options.certificates else { return Ok(None) };
+    let wrong = |why: String| ("verity-signature-invalid", why);
+    let account = verify_detached(&message, signature.root_hash.as_bytes(), certificates)
+        .map_err(|error| wrong(format!("its signature can't be checked: {error}")))?
+        .ok_or_else(|| wrong("its signature is not by any of the given certificates".to_owned()))?;
+    match &signature.certificate_fingerprint {
+        Some(named) if !named.eq_ignore_ascii_case(&account.fingerprint) => Err(wrong(format!(
+            "its certificateFingerprint is {named}, but the signature is by {} ({})",
+            account.fingerprint, account.name
+        ))),
+        _ => Ok(Some(account.name)),
     }
 }
 

@@ -12,7 +12,7 @@ pub struct InputId(pub usize);
 pub enum InputRole {
     /// The unified kernel image.
     Uki,
-    /// The image that started it.
+    /// The image that started it, or the shim before that.
     Loader,
     /// A UKI addon.
     Addon,
@@ -26,6 +26,8 @@ pub enum InputRole {
     Kernel,
     /// An initrd of a Type #1 entry.
     Initrd,
+    /// A file of a Type #1 entry's `extra` line.
+    Extra,
     /// A Type #1 entry's file.
     BootEntry,
     /// The boot loader's configuration file.
@@ -51,6 +53,7 @@ impl InputRole {
             Self::Smbios => "smbios",
             Self::Kernel => "kernel",
             Self::Initrd => "initrd",
+            Self::Extra => "extra",
             Self::BootEntry => "boot-entry",
             Self::LoaderConf => "loader-conf",
             Self::Driver => "driver",
@@ -112,7 +115,7 @@ pub enum Payload {
     UnifiedKernelImage,
     /// A Linux kernel: a Type #1 entry, or started by the firmware.
     Kernel,
-    /// GRUB; the loader, if there is one, is the shim that starts it.
+    /// GRUB.
     Grub,
     /// A program that is not followed.
     Unknown,
@@ -127,6 +130,8 @@ pub struct EntryFile {
     pub options: Option<String>,
     /// Its `initrd` lines: names are paths with backslashes, as they stand in the options.
     pub initrds: Vec<CompanionFile>,
+    /// Its `extra` lines, where the boot loader knows them; names are paths with backslashes.
+    pub extras: Vec<CompanionFile>,
 }
 
 /// What the firmware measures of the boot disk's partition table.
@@ -152,6 +157,10 @@ pub struct BootMedium {
     pub partition_table: PartitionTable,
     /// `loader.conf`; `None` when there is none.
     pub loader_conf: Option<CompanionFile>,
+    /// Boot options that the firmware tries before the one that starts this boot, in words.
+    pub earlier_options: Vec<String>,
+    /// The machine's EFI variables decided what starts.
+    pub knows_variables: bool,
 }
 
 /// Everything that a boot reads from disk.
@@ -159,8 +168,12 @@ pub struct BootMedium {
 pub struct BootChain {
     /// All files, in the order in which they were given; [`InputId`] is an index into it.
     pub inputs: Vec<Input>,
-    /// The image that starts the UKI; `None` when the firmware does.
+    /// The shim that the firmware starts, if there is one.
+    pub shim: Option<NamedImage>,
+    /// The boot loader that starts the UKI; `None` when the firmware, or shim, does.
     pub loader: Option<NamedImage>,
+    /// LoadOptions that the boot option brings along for the program that the firmware starts; empty without.
+    pub load_options: Vec<u8>,
     /// The image that is started last: a unified kernel image, or what `payload` says.
     pub uki: NamedImage,
     /// What it is.

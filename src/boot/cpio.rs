@@ -32,6 +32,8 @@ pub(super) struct Archive {
     segments: Vec<Segment>,
     inode: u32,
     length: u64,
+    /// Every file brings the records of its folders along.
+    repeats_folders: bool,
 }
 
 /// `S_IFDIR` and `S_IFREG`.
@@ -43,19 +45,37 @@ const OUTER_MODE: u32 = 0o555;
 impl Archive {
     /// An archive with the records of the folder and those around it.
     pub(super) fn new(target: Target) -> Self {
-        let mut archive = Self { target, segments: Vec::new(), inode: 0, length: 0 };
-        let folder = target.folder;
-        for (end, _) in folder.match_indices('/').chain([(folder.len(), "")]) {
-            let mode = if end == folder.len() { target.folder_mode } else { OUTER_MODE };
-            archive.record(folder.split_at(end).0, DIRECTORY | mode, 0);
-        }
+        let mut archive = Self { target, segments: Vec::new(), inode: 0, length: 0, repeats_folders: false };
+        archive.folders();
         archive
+    }
+
+    /// An archive as systemd-boot makes it of an entry's files: folders stand before each file, and inodes go on from
+    /// `inode`.
+    pub(super) fn of_entry(target: Target, inode: u32) -> Self {
+        Self { target, segments: Vec::new(), inode, length: 0, repeats_folders: true }
+    }
+
+    /// The last inode that was given.
+    pub(super) fn inode(&self) -> u32 {
+        self.inode
+    }
+
+    fn folders(&mut self) {
+        let folder = self.target.folder;
+        for (end, _) in folder.match_indices('/').chain([(folder.len(), "")]) {
+            let mode = if end == folder.len() { self.target.folder_mode } else { OUTER_MODE };
+            self.record(folder.split_at(end).0, DIRECTORY | mode, 0);
+        }
     }
 
     /// Adds a file.
     pub(super) fn file(&mut self, name: &str, content: Vec<Segment>) -> Result<(), FileTooLarge> {
         let length: u64 = content.iter().map(Segment::len).sum();
         let size = u32::try_from(length).map_err(|_| FileTooLarge { name: name.to_owned(), length })?;
+        if self.repeats_folders {
+            self.folders();
+        }
         self.record(&format!("{}/{name}", self.target.folder), REGULAR | self.target.file_mode, size);
         self.segments.extend(content);
         self.length += length;

@@ -113,6 +113,22 @@ pub(super) fn partition_table(chain: &BootChain, recorder: &mut Recorder<'_>) {
     recorder.measure(event, [Segment::bytes(bytes.clone())]);
 }
 
+/// Boot options that come before the one that starts: what an attempt leaves in PCR 4 depends on what it starts, and on
+/// whether the firmware keeps the option at all.
+pub(super) fn earlier_options(chain: &BootChain, recorder: &mut Recorder<'_>) {
+    let earlier = chain.medium.iter().flat_map(|medium| &medium.earlier_options);
+    let earlier: Vec<&str> = earlier.map(String::as_str).collect();
+    if !earlier.is_empty() {
+        recorder.gap(
+            PcrIndex::new(4),
+            GapCode::BootOrder,
+            &CALLING,
+            format!("the firmware tries {} before, and measures that attempt", earlier.join(", ")),
+            "--boot-option PATH where it is tried first, or a boot order without these",
+        );
+    }
+}
+
 /// The line that ends the firmware's own measurements.
 pub(super) fn separator(recorder: &mut Recorder<'_>, pcr: u8, rule: &'static Rule) {
     let event = Event {

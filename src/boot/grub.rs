@@ -30,7 +30,7 @@ pub(super) fn run(chain: &BootChain, recorder: &mut Recorder<'_>) {
         let remedy = "an event log of this boot";
         recorder.gap(PcrIndex::new(pcr), GapCode::UnknownLoader, &GRUB, reason, remedy);
     }
-    if chain.loader.is_some() {
+    if chain.shim.is_some() {
         recorder.assume(
             "one-key-behind-shim",
             format!("what {name} loads is accepted by the key that {name} itself was accepted by"),

@@ -136,7 +136,8 @@ fn measure_options(handover: &Handover, rules: &KernelRules, recorder: &mut Reco
             recorder.unknown(event(String::new()), *code, reason.clone(), *remedy);
         }
         (KernelOptions::Text(text), _) => {
-            recorder.measure(event(format!(": {}", utf16_text(text))), [Segment::bytes(utf16_nul(text))]);
+            let bytes = handover.raw_options.clone().unwrap_or_else(|| utf16_nul(text));
+            recorder.measure(event(format!(": {}", utf16_text(text))), [Segment::bytes(bytes)]);
         }
     }
     let KernelOptions::Text(text) = &handover.options else { return false };

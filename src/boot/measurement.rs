@@ -129,6 +129,8 @@ gap_codes! {
     SecureBootVariables => "secure-boot-variables",
     /// The partition table of the boot disk.
     PartitionTable => "partition-table",
+    /// Boot options that come before the one that starts.
+    BootOrder => "boot-order",
     /// The boot loader's configuration file.
     LoaderConf => "loader-conf",
     /// SMBIOS tables of the machine.

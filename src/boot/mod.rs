@@ -12,6 +12,7 @@
 
 mod chain;
 mod cpio;
+mod entry_initrd;
 mod firmware;
 mod firmware_image;
 mod grub;

@@ -77,49 +77,36 @@ pub fn replay(chain: &BootChain, scenario: &Scenario, plan: &mut DigestPlan) -> 
     let recorder_ref = &mut recorder;
     firmware::power_on(scenario, recorder_ref); // 0 to 7
     firmware::partition_table(chain, recorder_ref); // 5
-    let behind_shim = chain.payload == Payload::Grub || chain.loader.as_ref().is_some_and(shim::is_shim);
-    let behind_shim = behind_shim && chain.loader.is_some();
+    firmware::earlier_options(chain, recorder_ref); // 4
+    if let Some(shim) = &chain.shim {
+        firmware::load_image(shim, None, "shim", recorder_ref)?; // 4, 7
+        shim::run(shim, scenario, recorder_ref); // 7, 14
+    }
     let started = match &chain.loader {
-        Some(loader) if behind_shim => {
-            firmware::load_image(loader, None, "shim", recorder_ref)?; // 4, 7
-            shim::run(loader, &chain.uki, scenario, recorder_ref)?; // 7, 14, second stage in 4
-            systemd_boot::started_by_firmware(scenario)
-        }
         Some(loader) => {
-            firmware::load_image(loader, None, "boot loader", recorder_ref)?; // 4
+            firmware::load_image(loader, None, "boot loader", recorder_ref)?; // 4, 7
             for driver in &chain.drivers {
-                firmware::load_image(driver, None, "driver", recorder_ref)?; // 2, 4
+                firmware::load_image(driver, None, "driver", recorder_ref)?; // 2, 4, 7
             }
             systemd_boot::run(chain, loader, scenario, recorder_ref)? // 1, 5, 12
         }
-        None => systemd_boot::started_by_firmware(scenario),
+        None => systemd_boot::started_by_firmware(chain, scenario),
     };
+    let what = match chain.payload {
+        Payload::UnifiedKernelImage => "unified kernel image",
+        Payload::Kernel => "kernel",
+        Payload::Grub => "GRUB",
+        Payload::Unknown => "program",
+    };
+    firmware::load_image(&chain.uki, None, what, recorder_ref)?; // 4, 7
     let handover = match chain.payload {
-        Payload::UnifiedKernelImage => {
-            if behind_shim {
-                shim::inner_images(recorder_ref); // 4
-            } else {
-                firmware::load_image(&chain.uki, None, "unified kernel image", recorder_ref)?; // 4, 7
-            }
-            systemd_stub::run(chain, &started, scenario, recorder_ref)? // 11, 12, 13, addons and kernel in 4
-        }
-        Payload::Kernel => {
-            if !behind_shim {
-                firmware::load_image(&chain.uki, None, "kernel", recorder_ref)?; // 4, 7
-            }
-            Some(type1::kernel(chain, &started, recorder_ref)?)
-        }
+        Payload::UnifiedKernelImage => systemd_stub::run(chain, &started, scenario, recorder_ref)?, // 11, 12, 13, addons and kernel in 4
+        Payload::Kernel => Some(type1::kernel(chain, &started, recorder_ref)?),
         Payload::Grub => {
-            if !behind_shim {
-                firmware::load_image(&chain.uki, None, "GRUB", recorder_ref)?; // 4, 7
-            }
             grub::run(chain, recorder_ref); // 4, 8, 9, 14
             None
         }
         Payload::Unknown => {
-            if !behind_shim {
-                firmware::load_image(&chain.uki, None, "program", recorder_ref)?; // 4, 7
-            }
             type1::unknown_program(chain, recorder_ref); // 4, 5, 8, 9, 11 to 14
             None
         }
@@ -135,7 +122,7 @@ pub fn replay(chain: &BootChain, scenario: &Scenario, plan: &mut DigestPlan) -> 
         "",
     );
     if !matches!(chain.payload, Payload::Grub | Payload::Unknown) {
-        assume_unused(behind_shim, recorder_ref); // 8, 14
+        assume_unused(chain.shim.is_some(), recorder_ref); // 8, 14
     }
     assume_architecture(chain, recorder_ref);
     userspace::run(chain, scenario, recorder_ref)?; // 11, 15, 9; from 261 on 0 to 7, 12 to 14

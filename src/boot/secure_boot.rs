@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::measurement::{GapCode, Rule, Source};
 use super::recorder::{Event, Recorder};
 use super::replay::BootError;
-use super::{InputId, NamedImage, Scenario};
+use super::{InputId, NamedImage, Scenario, shim};
 use crate::hashing::Segment;
 use crate::secure_boot::{Content, Key, SecureBootVariables, Verdict};
 use crate::tcg::{EventType, PcrIndex};
@@ -68,8 +68,22 @@ pub enum SecureBootSupport {
 #[derive(Debug, Default)]
 pub(super) struct ImageVerification {
     policy: Option<Arc<SecureBootPolicy>>,
-    /// Authorities measured so far (EDK2 `mMeasuredAuthorityList`).
-    measured: BTreeSet<Vec<u8>>,
+    /// It is shim that checks.
+    by_shim: bool,
+    /// Authorities measured so far, by variable (EDK2 `mMeasuredAuthorityList`; shim keeps a list of its own).
+    measured: BTreeSet<(&'static str, Vec<u8>)>,
+}
+
+impl ImageVerification {
+    /// shim checks, by its own lists beside the firmware's.
+    pub(super) fn by_shim(policy: Arc<SecureBootPolicy>) -> Self {
+        Self { policy: Some(policy), by_shim: true, measured: BTreeSet::new() }
+    }
+
+    /// An entry of this variable was not measured before; from now on it was.
+    pub(super) fn is_new(&mut self, variable: &'static str, entry: &[u8]) -> bool {
+        self.measured.insert((variable, entry.to_vec()))
+    }
 }
 
 /// PCR 7 up to its separator.
@@ -188,7 +202,11 @@ impl From<VariableSource> for Source {
 
 /// The firmware refuses to start `image`: why.
 pub(super) fn refusal(image: &NamedImage, recorder: &Recorder<'_>) -> Option<crate::secure_boot::Refusal> {
-    match recorder.verification.policy.as_ref()?.verdicts.get(&image.input)? {
+    let policy = recorder.verification.policy.as_ref()?;
+    if recorder.verification.by_shim {
+        return shim::refusal(image, policy);
+    }
+    match policy.verdicts.get(&image.input)? {
         Verdict::Refused(refusal) => Some(refusal.clone()),
         Verdict::Allowed(_) | Verdict::Undecided(_) => None,
     }
@@ -200,6 +218,9 @@ pub(super) fn refusal(image: &NamedImage, recorder: &Recorder<'_>) -> Option<cra
 /// When the firmware would refuse the image.
 pub(super) fn verify(image: &NamedImage, recorder: &mut Recorder<'_>) -> Result<(), BootError> {
     let Some(policy) = recorder.verification.policy.clone() else { return Ok(()) };
+    if recorder.verification.by_shim {
+        return shim::verify(image, &policy, recorder);
+    }
     match policy.verdicts.get(&image.input) {
         None => recorder.gap(
             PCR,
@@ -228,7 +249,7 @@ pub(super) fn verify(image: &NamedImage, recorder: &mut Recorder<'_>) -> Result<
 }
 
 fn authority(image: &NamedImage, entry: &[u8], recorder: &mut Recorder<'_>) {
-    if !recorder.verification.measured.insert(entry.to_vec()) {
+    if !recorder.verification.is_new("db", entry) {
         return;
     }
     let data = variable_data(IMAGE_SECURITY_DATABASE, "db", entry);

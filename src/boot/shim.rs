@@ -3,9 +3,10 @@
 use super::measurement::{GapCode, Rule, Source};
 use super::recorder::{Event, Recorder};
 use super::replay::BootError;
-use super::{NamedImage, Scenario, firmware};
+use super::secure_boot::ImageVerification;
+use super::{NamedImage, Scenario, SecureBootPolicy};
 use crate::hashing::Segment;
-use crate::secure_boot::{Content, Shim, Verdict};
+use crate::secure_boot::{Content, Refusal, Shim, Verdict};
 use crate::tcg::{EventType, PcrIndex};
 use crate::uefi::guid::{Guid, IMAGE_SECURITY_DATABASE, SHIM_LOCK};
 use crate::uefi::variable::variable_data;
@@ -28,24 +29,22 @@ const AUTHORITY: Rule = Rule {
 const UNKNOWN: Rule =
     Rule { id: "shim-unknown", statement: "what shim measures depends on its version", source: "shim" };
 
-/// shim runs, and loads its second stage.
-pub(super) fn run(
-    shim: &NamedImage,
-    second: &NamedImage,
-    scenario: &Scenario,
-    recorder: &mut Recorder<'_>,
-) -> Result<(), BootError> {
+/// shim runs, up to its second stage. From then on it checks images in the firmware's place: its hook of `LoadImage` (16
+/// and later), or that which systemd-boot and systemd-stub set up with its protocol before.
+pub(super) fn run(shim: &NamedImage, scenario: &Scenario, recorder: &mut Recorder<'_>) {
     let policy = scenario.secure_boot_policy.clone();
     let known = Shim::of(&shim.image).ok().flatten().filter(|shim| shim.generation >= 4);
-    // From here on shim checks images, not the firmware.
-    recorder.verification = super::secure_boot::ImageVerification::default();
+    recorder.verification = ImageVerification::default();
     let (Some(program), Some(policy)) = (known, policy) else {
         for pcr in [7, 14] {
             let reason = "what shim measures depends on its version and on the machine's variables";
             let remedy = "a shim of version 15.8 or later, and --variables";
             recorder.gap(PcrIndex::new(pcr), GapCode::UnknownLoader, &UNKNOWN, reason, remedy);
         }
-        return firmware::load_image(second, None, "second stage", recorder);
+        if scenario.secure_boot {
+            assume_accepted(recorder);
+        }
+        return;
     };
     let variable = |name: &str| match policy.variables.shim_variable(name) {
         Content::Is(bytes) => bytes,
@@ -74,42 +73,60 @@ pub(super) fn run(
         keys(recorder, shim, "MokPolicy", mok_policy);
     }
     if scenario.secure_boot {
-        second_stage(second, &policy, recorder)?;
+        recorder.verification = ImageVerification::by_shim(policy);
     }
-    firmware::load_image(second, None, "second stage", recorder)
 }
 
-/// `db` comes before `MokList`.
-fn second_stage(
-    second: &NamedImage,
-    policy: &super::SecureBootPolicy,
+/// An image that shim refuses and the firmware accepts is measured by both.
+fn assume_accepted(recorder: &mut Recorder<'_>) {
+    let statement =
+        "shim accepts every image: the firmware, which it would go on to ask, measures none a second time";
+    recorder.assume("shim-accepts", statement, &[4], "--variables with all of the machine's variables");
+}
+
+/// shim checks an image: PCR 7, the authority. `db` comes before `MokList`.
+///
+/// # Errors
+/// When shim refuses it.
+pub(super) fn verify(
+    image: &NamedImage,
+    policy: &SecureBootPolicy,
     recorder: &mut Recorder<'_>,
 ) -> Result<(), BootError> {
-    let by_db = policy.verdicts.get(&second.input);
-    let by_shim = policy.shim_verdicts.get(&second.input);
-    match (by_db, by_shim) {
-        (Some(Verdict::Allowed(entries)), _) => {
-            for entry in entries {
-                authority(recorder, second, (IMAGE_SECURITY_DATABASE, "db"), entry, &AUTHORITY);
-            }
-        }
-        (Some(Verdict::Refused(_)), Some(Verdict::Allowed(entries))) => {
-            for entry in entries {
-                authority(recorder, second, (SHIM_LOCK, "MokListRT"), entry, &AUTHORITY);
-            }
-        }
+    let by_db = policy.verdicts.get(&image.input);
+    let by_shim = policy.shim_verdicts.get(&image.input);
+    let (vendor, name, entries) = match (by_db, by_shim) {
+        (Some(Verdict::Allowed(entries)), _) => (IMAGE_SECURITY_DATABASE, "db", entries),
+        (Some(Verdict::Refused(_)), Some(Verdict::Allowed(entries))) => (SHIM_LOCK, "MokListRT", entries),
         (Some(Verdict::Refused(_)), Some(Verdict::Refused(refusal))) => {
-            return Err(BootError::Refused { name: second.name.clone(), refusal: refusal.clone() });
+            return Err(BootError::Refused { name: image.name.clone(), refusal: refusal.clone() });
         }
-        _ => recorder.gap(
-            PcrIndex::new(7),
-            GapCode::SecureBootVariables,
-            &AUTHORITY,
-            format!("which key lets {} start is not known", second.name),
-            "--variables with all of the machine's variables",
-        ),
+        _ => {
+            recorder.gap(
+                PcrIndex::new(7),
+                GapCode::SecureBootVariables,
+                &AUTHORITY,
+                format!("which key lets {} start is not known", image.name),
+                "--variables with all of the machine's variables",
+            );
+            assume_accepted(recorder);
+            return Ok(());
+        }
+    };
+    for entry in entries {
+        if recorder.verification.is_new(name, entry) {
+            authority(recorder, image, (vendor, name), entry, &AUTHORITY);
+        }
     }
     Ok(())
+}
+
+/// shim refuses an image: why.
+pub(super) fn refusal(image: &NamedImage, policy: &SecureBootPolicy) -> Option<Refusal> {
+    match (policy.verdicts.get(&image.input)?, policy.shim_verdicts.get(&image.input)?) {
+        (Verdict::Refused(_), Verdict::Refused(refusal)) => Some(refusal.clone()),
+        _ => None,
+    }
 }
 
 /// PCR 14: the event's data is the name, the digest that of the content.
@@ -143,20 +160,4 @@ fn authority(
         rule,
     };
     recorder.measure(event, [Segment::bytes(data)]);
-}
-
-/// Images that the second stage starts in turn: shim sees them through protocols of its own.
-pub(super) fn inner_images(recorder: &mut Recorder<'_>) {
-    recorder.gap(
-        PcrIndex::new(4),
-        GapCode::UnknownLoader,
-        &UNKNOWN,
-        "whether shim measures the images that the second stage starts depends on its version",
-        "--baseline does not settle it; an event log of this boot does",
-    );
-}
-
-/// The image is a shim whose sections are known.
-pub(super) fn is_shim(image: &NamedImage) -> bool {
-    matches!(Shim::of(&image.image), Ok(Some(_)))
 }

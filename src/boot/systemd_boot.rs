@@ -6,8 +6,7 @@ use super::recorder::{Event, Recorder};
 use super::replay::BootError;
 use super::systemd_stub::{self, Mangle, StubRules};
 use super::text::{utf16_nul, utf16_text, utf16_units};
-use super::type1;
-use super::{BootChain, Scenario};
+use super::{BootChain, Payload, Scenario, entry_initrd, type1};
 use crate::hashing::Segment;
 use crate::tcg::{EventType, PcrIndex};
 use crate::uki::{LoadedSection, LoaderInfo, MAX_TEXT, Product, SystemdVersion};
@@ -85,13 +84,27 @@ pub(super) struct Started {
     pub(super) by: Option<SystemdVersion>,
     /// LoadOptions, without terminator.
     pub(super) load_options: Option<Vec<u16>>,
+    /// Their bytes, where those are not the text with a NUL behind it: a boot option's data.
+    pub(super) raw_options: Option<Vec<u8>>,
     /// SMBIOS structures are measured already.
     pub(super) smbios_measured: bool,
 }
 
-/// The firmware starts the UKI itself: options are those of its boot option.
-pub(super) fn started_by_firmware(scenario: &Scenario) -> Started {
-    Started { by: None, load_options: requested_options(scenario), smbios_measured: false }
+impl Started {
+    /// The boot loader pads each initrd but the last to 4 bytes (systemd `initrd_prepare`; from 256.7 on).
+    pub(super) fn pads_initrds(&self) -> bool {
+        self.by.as_ref().is_some_and(|version| version.key() >= (256, 7))
+    }
+}
+
+/// The firmware, or shim, starts the UKI itself: options are those of its boot option.
+pub(super) fn started_by_firmware(chain: &BootChain, scenario: &Scenario) -> Started {
+    let load_options = found_options(chain, scenario);
+    let asked_for = requested_options(scenario).is_some();
+    let raw = Some(&chain.load_options).filter(|raw| !raw.is_empty() && !asked_for && chain.shim.is_none());
+    let as_text = load_options.as_deref().map(utf16_nul);
+    let raw_options = raw.filter(|raw| as_text.as_ref() != Some(*raw)).cloned();
+    Started { by: None, load_options, raw_options, smbios_measured: false }
 }
 
 /// Runs the loader that the firmware has loaded.
@@ -121,13 +134,17 @@ pub(super) fn run(
     if rules.measures_loader_conf {
         measure_loader_conf(chain, recorder);
     }
-    if chain.medium.is_some() {
-        recorder.assume(
-            "loader-choice",
-            "no EFI variable (LoaderEntryDefault, LoaderEntryOneShot, ...) and nobody at the menu chooses another entry",
-            &[4, 9, 11, 12, 13],
-            "--entry, --all-entries",
-        );
+    if let Some(medium) = &chain.medium {
+        let statement = if medium.knows_variables {
+            "the machine's EFI variables are those given, and nobody at the menu chooses another entry"
+        } else {
+            "no EFI variable (LoaderEntryDefault, LoaderEntryOneShot, ...) and nobody at the menu chooses another entry"
+        };
+        let remedy = "--variables, --loader-variable, --entry, --all-entries";
+        recorder.assume("loader-choice", statement, &[4, 9, 11, 12, 13], remedy);
+    }
+    if let Some(entry) = chain.entry.as_ref().filter(|_| chain.payload == Payload::UnifiedKernelImage) {
+        entry_initrd::measure(entry, recorder)?;
     }
     let (options, source) = match (&chain.entry, requested_options(scenario)) {
         (Some(entry), _) => type1::passed_options(chain, entry, &version, scenario, recorder),
@@ -148,7 +165,8 @@ pub(super) fn run(
         };
         recorder.measure(event, [Segment::bytes(data)]);
     }
-    Ok(Started { by: Some(version), load_options: options, smbios_measured: rules.measures_smbios })
+    let smbios_measured = rules.measures_smbios;
+    Ok(Started { by: Some(version), load_options: options, raw_options: None, smbios_measured })
 }
 
 /// PCR 5: the configuration file as it stands on disk.
@@ -179,6 +197,16 @@ fn measure_loader_conf(chain: &BootChain, recorder: &mut Recorder<'_>) {
 /// Options that somebody asked for: a text, a profile, or both.
 pub(super) fn requested_options(scenario: &Scenario) -> Option<Vec<u16>> {
     with_profile(scenario.profile, scenario.load_options.clone())
+}
+
+/// Options that a program finds which no boot loader starts: those asked for, else those of the boot option.
+pub(super) fn found_options(chain: &BootChain, scenario: &Scenario) -> Option<Vec<u16>> {
+    let by_option = || {
+        let (units, _) = chain.load_options.as_chunks();
+        let units = units.iter().map(|bytes| u16::from_le_bytes(*bytes)).take_while(|unit| *unit != 0);
+        (chain.loader.is_none() && chain.load_options.len() >= 2).then(|| units.collect())
+    };
+    with_profile(scenario.profile, scenario.load_options.clone().or_else(by_option))
 }
 
 /// A profile other than 0 is asked for by a selector before the text.
@@ -244,5 +272,5 @@ fn unknown_loader(name: &str, scenario: &Scenario, recorder: &mut Recorder<'_>) 
             "systemd-boot 252 or later as --loader, or the UKI without a loader",
         );
     }
-    Started { by: None, load_options: requested_options(scenario), smbios_measured: false }
+    Started { by: None, load_options: requested_options(scenario), raw_options: None, smbios_measured: false }
 }

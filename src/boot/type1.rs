@@ -100,6 +100,7 @@ pub(super) fn kernel(
     Ok(Handover {
         kernel,
         options: started.load_options.clone().map_or(KernelOptions::None, KernelOptions::Text),
+        raw_options: started.raw_options.clone(),
         options_from,
         initrd: initrd(chain, started),
     })
@@ -113,7 +114,7 @@ fn initrd(chain: &BootChain, started: &Started) -> Initrd {
         // What the kernel makes of an initrd= word of its own is its version's affair.
         return Initrd::None;
     }
-    let pads = started.by.as_ref().is_some_and(|version| version.key() >= (256, 7));
+    let pads = started.pads_initrds();
     let mut segments = Vec::new();
     for (index, file) in files.iter().enumerate() {
         let length = file.file.len();

@@ -4,14 +4,21 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Args;
 
+use super::build_results::{BuildResults, sha256, sha256_of};
+use super::input::{display_name, read_small};
 use super::medium::{self, Subject, WalkArgs};
 use super::output::{
     BAD, CAUTION, EXIT_DIFFERS, FAINT, GOOD, STRONG, hinted, print, print_json, printable, styled,
 };
 use super::progress::Bar;
-use crate::audit::{Report, Severity, audit};
+use crate::audit::{AuditOptions, Report, Severity, audit};
+use crate::boot::InputRole;
+use crate::secure_boot::{Database, MAX_VARIABLE, read_key_file};
+use crate::uefi::guid::Guid;
+use crate::walk::Walk;
 
 /// Check an image for what makes a measured boot worthless
 ///
@@ -22,19 +29,24 @@ use crate::audit::{Report, Severity, audit};
 #[command(after_help = "\
 Examples:
   premeasure check disk.img
+  premeasure check disk.img --certificate db.pem --certificate verity.pem
   premeasure check disk.img --json")]
 pub(super) struct CheckArgs {
-    /// A disk image, a boot partition, or a folder with one; `-` for standard input
+    /// A disk image, a boot partition, a container image, or a folder with one; `-` for standard input
     image: PathBuf,
     #[command(flatten)]
     walk: WalkArgs,
-    /// Print JSON instead
+    /// Certificate (PEM or DER) that has to account for the programs and for the signatures of dm-verity partitions; repeatable
+    #[arg(long = "certificate", value_name = "FILE")]
+    certificates: Vec<PathBuf>,
+    /// Print JSON instead (schemas/check.schema.json)
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let report = report(&args.image, &args.walk)?;
+    let options = AuditOptions { certificates: certificates(&args.certificates)?, ..AuditOptions::default() };
+    let report = report(&args.image, &args.walk, &options)?;
     if args.json {
         print_json(&report)?;
     } else {
@@ -43,7 +55,19 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     Ok(if report.has_findings() { ExitCode::from(EXIT_DIFFERS) } else { ExitCode::SUCCESS })
 }
 
-fn report(path: &Path, args: &WalkArgs) -> anyhow::Result<Report> {
+/// The certificates as a database like the firmware's.
+fn certificates(paths: &[PathBuf]) -> anyhow::Result<Option<Database>> {
+    let mut lists = Vec::new();
+    for path in paths {
+        let bytes = read_small(path, MAX_VARIABLE)?;
+        let named = || format!("--certificate {}", path.display());
+        lists.extend(read_key_file(&bytes, Some(Guid::ZERO)).with_context(named)?);
+    }
+    let parsed = (!paths.is_empty()).then(|| Database::parse(&lists)).transpose();
+    parsed.context("--certificate")
+}
+
+fn report(path: &Path, args: &WalkArgs, options: &AuditOptions) -> anyhow::Result<Report> {
     let medium = match medium::identify(path, args)? {
         Subject::Medium(medium) => medium,
         Subject::Other(_, error) => return Err(error),
@@ -53,11 +77,39 @@ fn report(path: &Path, args: &WalkArgs) -> anyhow::Result<Report> {
             return Err(hinted(format!("{}: is a single program, not a disk", path.display()), hint));
         }
     };
-    let walk = medium::walk_of(&medium, path, args)?;
+    let results = if path.is_dir() { BuildResults::find(path).ok().flatten() } else { None };
+    let mut options = options.clone();
+    if let Some(results) = &results {
+        options.root_hashes = results.root_hashes()?;
+    }
+    let walk = medium::walk_of(&medium, path, args, &[])?;
     let bar = Bar::new();
-    let report = audit(&medium, &walk, &|total| bar.start(total), &|bytes| bar.advance(bytes));
+    let mut report = audit(&medium, &walk, &options, &|total| bar.start(total), &|bytes| bar.advance(bytes));
     bar.finish();
+    if let Some(results) = &results {
+        compare_files(results, &walk, &mut report)?;
+    }
     Ok(report)
+}
+
+/// The files beside the image: their sums, and the UKI that is to be the one in the image.
+fn compare_files(results: &BuildResults, walk: &Walk, report: &mut Report) -> anyhow::Result<()> {
+    for (name, why) in results.wrong_sums(true)? {
+        report.add(Severity::Error, "sha256sums", &name, why);
+    }
+    let Some(path) = results.split_uki() else { return Ok(()) };
+    let digest = sha256(&path)?;
+    let inputs =
+        walk.boots.iter().filter_map(|boot| boot.chain.as_ref().ok()).flat_map(|chain| &chain.inputs);
+    let mut found = false;
+    for input in inputs.filter(|input| input.role == InputRole::Uki) {
+        found = found || sha256_of(&input.file)? == digest;
+    }
+    if !found {
+        let text = "is not the UKI of any entry in the image";
+        report.add(Severity::Error, "split-uki-differs", &display_name(&path), text.to_owned());
+    }
+    Ok(())
 }
 
 fn text(report: &Report) -> String {
@@ -79,7 +131,9 @@ fn text(report: &Report) -> String {
     for tree in &report.verity {
         let fits = tree.computed == tree.expected && tree.wrong_blocks == 0;
         let verdict = if fits { styled(GOOD, "matches") } else { styled(BAD, "does not match") };
-        let line = format!("{} {}: {} MiB of {}", tree.parameter, tree.expected, tree.size >> 20, tree.data);
+        let by = tree.signed_by.as_ref().map_or(String::new(), |name| format!(", signed by {name}"));
+        let line =
+            format!("{} {}: {} MiB of {}{by}", tree.parameter, tree.expected, tree.size >> 20, tree.data);
         let _ = writeln!(text, "{} {verdict}", printable(&line));
     }
     if report.findings.is_empty() {

@@ -1,4 +1,4 @@
-//! The key that signs: a PEM file, with its passphrase by prompt, environment or file descriptor.
+//! The key that signs: a PEM file or a key on a token, with passphrase or PIN by prompt, environment or file descriptor.
 
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
@@ -7,6 +7,7 @@ use clap::Args;
 use zeroize::Zeroizing;
 
 use super::input::read_small;
+use super::output::hinted;
 use crate::sign::{PrivateKey, SignError, Signer};
 
 /// Largest key file, in bytes.
@@ -18,10 +19,14 @@ const MAX_PASSPHRASE: u64 = 64 << 10;
 /// Which key.
 #[derive(Debug, Args)]
 pub(super) struct KeyArgs {
-    /// Private key that signs, in PEM
-    #[arg(long, value_name = "PEM", help_heading = "Signing")]
+    /// Private key that signs, in PEM; with the feature pkcs11 also a key on a token, as pkcs11:token=...;object=...
+    #[arg(long, value_name = "PEM|URI", help_heading = "Signing")]
     key: Option<PathBuf>,
-    /// Environment variable with the key's passphrase [default: asks on the terminal]
+    /// Library of the token (PKCS #11 module) that has the key
+    #[cfg(feature = "pkcs11")]
+    #[arg(long, value_name = "PATH", requires = "key", help_heading = "Signing")]
+    pkcs11_module: Option<PathBuf>,
+    /// Environment variable with the key's passphrase or the token's PIN [default: asks on the terminal]
     #[arg(
         long,
         value_name = "NAME",
@@ -30,7 +35,7 @@ pub(super) struct KeyArgs {
         help_heading = "Signing"
     )]
     passphrase_env: Option<String>,
-    /// File descriptor to read the key's passphrase from, as in 3<FILE; a final newline does not count
+    /// File descriptor to read the passphrase or PIN from, as in 3<FILE; a final newline does not count
     #[arg(long, value_name = "N", requires = "key", help_heading = "Signing")]
     passphrase_fd: Option<u32>,
 }
@@ -39,10 +44,37 @@ impl KeyArgs {
     /// Opens the key, when one was given.
     pub(super) fn signer(&self) -> anyhow::Result<Option<Box<dyn Signer>>> {
         let Some(path) = &self.key else { return Ok(None) };
+        if let Some(uri) = path.to_str().filter(|path| path.starts_with("pkcs11:")) {
+            return self.token(uri).map(Some);
+        }
         let pem = Zeroizing::new(read_small(path, MAX_KEY)?);
         let key = PrivateKey::from_pem(&pem, &mut || self.passphrase())
             .map_err(|error| anyhow::Error::new(error).context(path.display().to_string()))?;
         Ok(Some(Box::new(key)))
+    }
+
+    #[cfg(feature = "pkcs11")]
+    fn token(&self, uri: &str) -> anyhow::Result<Box<dyn Signer>> {
+        use crate::sign::{KeyUri, TokenKey};
+        let uri = KeyUri::parse(uri)?;
+        let module = self.pkcs11_module.as_ref().ok_or_else(|| {
+            hinted(
+                "a key on a token needs --pkcs11-module PATH",
+                "it is the token's library, such as softhsm2's /usr/lib/softhsm/libsofthsm2.so",
+            )
+        })?;
+        let key = TokenKey::open(module, &uri, &mut || self.passphrase())
+            .map_err(|error| anyhow::Error::new(error).context(module.display().to_string()))?;
+        Ok(Box::new(key))
+    }
+
+    #[cfg(not(feature = "pkcs11"))]
+    #[expect(clippy::unused_self, reason = "one signature with and without the feature")]
+    fn token(&self, _: &str) -> anyhow::Result<Box<dyn Signer>> {
+        Err(hinted(
+            "this premeasure can't use keys on tokens",
+            "build it with them: cargo install premeasure --features pkcs11",
+        ))
     }
 
     fn passphrase(&self) -> Result<Zeroizing<String>, SignError> {
@@ -61,7 +93,7 @@ impl KeyArgs {
                 "no terminal to ask on; use --passphrase-env NAME or --passphrase-fd N".to_owned(),
             ));
         }
-        rpassword::prompt_password("Passphrase of the key: ")
+        rpassword::prompt_password("Passphrase or PIN of the key: ")
             .map(Zeroizing::new)
             .map_err(|error| failed(error.to_string()))
     }

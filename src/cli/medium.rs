@@ -4,14 +4,17 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use super::build_results::BuildResults;
 use super::input::open;
 use super::output::hinted;
+use crate::audit::{AuditOptions, Report, audit};
 use crate::boot::{BootChain, ExitBootServices};
-use crate::source::{Blob, ContainerError, DEFAULT_MAX_SIZE, Unpacked, unpack};
-use crate::walk::{Medium, MediumError, Walk, WalkError, Wishes, walk};
+use crate::source::oci::{OciError, open_archive, open_folder};
+use crate::source::{Blob, ContainerError, DEFAULT_MAX_SIZE, Unpacked, unpack_watched};
+use crate::walk::{LoaderVariables, Medium, MediumError, Walk, WalkError, Wishes, walk};
 
 /// What decides about the walk of a disk, boot partition or folder.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct WalkArgs {
     /// File that the firmware starts [default: the removable media path, EFI/BOOT/BOOTX64.EFI and its like]
     #[arg(long, value_name = "PATH", help_heading = "Disk")]
@@ -22,13 +25,53 @@ pub(super) struct WalkArgs {
     /// Entry of systemd-boot: its id, or a pattern [default: the one that systemd-boot chooses]
     #[arg(long, value_name = "ID", help_heading = "Disk")]
     entry: Option<String>,
+    /// The machine's EFI variables: an efivarfs folder, EDK2 variable store (OVMF_VARS.fd) or virt-firmware JSON; of Secure
+    /// Boot alone, a recorded event log or a folder of .auth files (loader/keys/NAME of a boot partition)
+    #[arg(long, value_name = "PATH", help_heading = "Machine")]
+    variables: Option<PathBuf>,
+    /// Variable of systemd-boot, over those of --variables; repeatable: LoaderEntryDefault, LoaderEntryOneShot,
+    /// LoaderEntryPreferred, LoaderEntryLastBooted
+    #[arg(long = "loader-variable", value_name = "NAME=VALUE", help_heading = "Machine")]
+    loader_variables: Vec<String>,
     /// Most bytes that a compressed image may unpack to; K, M, G and T are understood [default: 32G]
     #[arg(long, value_name = "BYTES", value_parser = parse_size, help_heading = "Disk")]
     max_size: Option<u64>,
 }
 
+impl WalkArgs {
+    /// What `--variables` names.
+    pub(super) fn variables(&self) -> Option<&Path> {
+        self.variables.as_deref()
+    }
+
+    /// Most bytes that something may unpack to.
+    pub(super) fn max_size(&self) -> u64 {
+        self.max_size.unwrap_or(DEFAULT_MAX_SIZE)
+    }
+
+    fn wishes(&self) -> anyhow::Result<Wishes> {
+        let mut variables = match &self.variables {
+            Some(path) => super::secure_boot::boot_variables(path)?,
+            None => None,
+        };
+        for text in &self.loader_variables {
+            let variables = variables.get_or_insert_default();
+            let known = text.split_once('=').is_some_and(|(name, value)| variables.loader.set(name, value));
+            if !known {
+                let names = LoaderVariables::NAMES.join(", ");
+                return Err(hinted(
+                    format!("--loader-variable '{text}': expected NAME=VALUE with one of {names}"),
+                    "as in --loader-variable LoaderEntryDefault=linux-6.12.efi",
+                ));
+            }
+        }
+        let (boot_option, entry) = (self.boot_option.clone(), self.entry.clone());
+        Ok(Wishes { boot_option, entry, variables, smbios_strings: Vec::new() })
+    }
+}
+
 /// What decides about the boot of a disk, boot partition or folder.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct MediumArgs {
     #[command(flatten)]
     pub(super) walk: WalkArgs,
@@ -57,12 +100,18 @@ impl MediumArgs {
         })
     }
 
+    /// The same medium with every entry of its menu.
+    pub(super) fn with_all_entries(&self) -> Self {
+        Self { walk: WalkArgs { entry: None, ..self.walk.clone() }, all_entries: true, ..self.clone() }
+    }
+
     /// The first option that only means something with a medium.
     pub(super) fn first_given(&self) -> Option<&'static str> {
         let given = [
             (self.walk.boot_option.is_some(), "--boot-option"),
             (self.walk.partition.is_some(), "--partition"),
             (self.walk.entry.is_some(), "--entry"),
+            (!self.walk.loader_variables.is_empty(), "--loader-variable"),
             (self.all_entries, "--all-entries"),
         ];
         given.into_iter().find_map(|(given, name)| given.then_some(name))
@@ -81,21 +130,48 @@ pub(super) enum Subject {
 
 /// Finds out what `path` is, by its content.
 pub(super) fn identify(path: &Path, args: &WalkArgs) -> anyhow::Result<Subject> {
-    let shown = path.display();
     if path.is_dir() {
+        if let Some(layout) = open_folder(path).map_err(|error| explain_oci(error, path))? {
+            return super::oci::identify(&layout, path, args);
+        }
         match Medium::of_folder(path) {
             Ok(medium) => return Ok(Subject::Medium(Box::new(medium))),
-            Err(error @ MediumError::NoBootFolder(_)) => match image_in(path)? {
-                Some(image) => return identify(&image, args),
+            Err(error @ MediumError::NoBootFolder(_)) => match BuildResults::find(path)? {
+                Some(results) => return identify(&results.image, args),
                 None => return Err(explain(error, path)),
             },
             Err(error) => return Err(explain(error, path)),
         }
     }
-    let file = open(path)?;
-    let limit = args.max_size.unwrap_or(DEFAULT_MAX_SIZE);
-    let Unpacked { content: file, layers } =
-        unpack(&file, limit).map_err(|error| explain_container(error, path))?;
+    identify_file(&open(path)?, path, args)
+}
+
+/// The same of a file's bytes; `path` names it in messages.
+fn identify_file(file: &Blob, path: &Path, args: &WalkArgs) -> anyhow::Result<Subject> {
+    let unpacked = unpacked(file, args).map_err(|error| explain_container(error, path))?;
+    if let Some(layout) = open_archive(&unpacked.content).map_err(|error| explain_oci(error, path))? {
+        return super::oci::identify(&layout, path, args);
+    }
+    identify_unpacked(unpacked, path, args)
+}
+
+/// The same of bytes that came out of a container image: no further one is looked for in them.
+pub(super) fn identify_inner(file: &Blob, path: &Path, args: &WalkArgs) -> anyhow::Result<Subject> {
+    let unpacked = unpacked(file, args).map_err(|error| explain_container(error, path))?;
+    identify_unpacked(unpacked, path, args)
+}
+
+fn unpacked(file: &Blob, args: &WalkArgs) -> Result<Unpacked, ContainerError> {
+    let bar = super::progress::Bar::of("unpacking");
+    let unpacked =
+        unpack_watched(file, args.max_size(), &|total| bar.start(total), &|bytes| bar.advance(bytes));
+    bar.finish();
+    unpacked
+}
+
+fn identify_unpacked(unpacked: Unpacked, path: &Path, args: &WalkArgs) -> anyhow::Result<Subject> {
+    let shown = path.display();
+    let Unpacked { content: file, layers } = unpacked;
     if file.read_prefix(8)?.starts_with(b"MZ") {
         return Ok(Subject::Program(file));
     }
@@ -103,7 +179,7 @@ pub(super) fn identify(path: &Path, args: &WalkArgs) -> anyhow::Result<Subject> 
         let error = hinted(format!("{shown}: is empty"), "name a UKI, a disk image, or a folder");
         return Ok(Subject::Other(file, error));
     }
-    let mut medium = match Medium::of_image(&file, args.partition) {
+    let mut medium = match Medium::of_image(&file, args.partition, args.wishes()?.variables.as_ref()) {
         Ok(medium) => medium,
         Err(error @ MediumError::Unrecognised { .. }) => {
             return Ok(Subject::Other(file, explain(error, path)));
@@ -116,33 +192,11 @@ pub(super) fn identify(path: &Path, args: &WalkArgs) -> anyhow::Result<Subject> 
     Ok(Subject::Medium(Box::new(medium)))
 }
 
-/// The disk image in a folder of build results, as mkosi writes one: the only `*.raw`, compressed or not, that is no split
-/// partition.
-fn image_in(folder: &Path) -> anyhow::Result<Option<PathBuf>> {
-    let mut images = Vec::new();
-    for entry in std::fs::read_dir(folder)?.take(4096) {
-        let path = entry?.path();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        let stem = [".zst", ".xz", ".gz"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
-        // Split partitions are named IMAGE.root-x86-64.raw and the like.
-        let is_disk = stem.strip_suffix(".raw").is_some_and(|stem| {
-            ![".root", ".usr", ".esp", ".xbootldr"].iter().any(|part| stem.contains(part))
-        });
-        if is_disk && path.is_file() {
-            images.push(path);
-        }
-    }
-    images.sort();
-    match images.as_slice() {
-        [] => Ok(None),
-        [only] => Ok(Some(only.clone())),
-        several => {
-            let names: Vec<String> = several.iter().map(|path| path.display().to_string()).collect();
-            Err(hinted(
-                format!("{}: has several disk images: {}", folder.display(), names.join(", ")),
-                "name one of them",
-            ))
-        }
+pub(super) fn explain_oci(error: OciError, path: &Path) -> anyhow::Error {
+    let text = format!("{}: {error}", path.display());
+    match error {
+        OciError::TooLarge { .. } => hinted(text, "--max-size raises the limit, as in --max-size 100G"),
+        _ => hinted(text, "get the container image again, as with skopeo copy docker://IMAGE oci:FOLDER"),
     }
 }
 
@@ -197,17 +251,38 @@ pub(super) struct Walked {
     pub(super) steps: Vec<String>,
     pub(super) warnings: Vec<String>,
     pub(super) boots: Vec<Booted>,
+    /// What a check without hashing finds.
+    pub(super) checked: Report,
 }
 
 /// Walks the boot, for those who want all of it.
-pub(super) fn walk_of(medium: &Medium, path: &Path, args: &WalkArgs) -> anyhow::Result<Walk> {
-    let wishes = Wishes { boot_option: args.boot_option.clone(), entry: args.entry.clone() };
+pub(super) fn walk_of(
+    medium: &Medium,
+    path: &Path,
+    args: &WalkArgs,
+    smbios: &[Vec<u8>],
+) -> anyhow::Result<Walk> {
+    let wishes = Wishes { smbios_strings: smbios.to_vec(), ..args.wishes()? };
     walk(medium, &wishes).map_err(|error| explain_walk(error, path))
 }
 
 /// Walks the boot and takes the entry that is booted, or all of them.
-pub(super) fn walked(medium: &Medium, path: &Path, args: &MediumArgs) -> anyhow::Result<Walked> {
-    let Walk { steps, mut warnings, boots, chosen } = walk_of(medium, path, &args.walk)?;
+pub(super) fn walked(
+    medium: &Medium,
+    path: &Path,
+    args: &MediumArgs,
+    smbios: &[Vec<u8>],
+) -> anyhow::Result<Walked> {
+    let walk = walk_of(medium, path, &args.walk, smbios)?;
+    let quick = AuditOptions { quick: true, ..AuditOptions::default() };
+    let checked = audit(medium, &walk, &quick, &|_| (), &|_| ());
+    let Walk { steps, mut warnings, boots, chosen } = walk;
+    if chosen.is_none() && !args.all_entries {
+        return Err(hinted(
+            format!("{}: {}", path.display(), steps.last().map(String::as_str).unwrap_or_default()),
+            "--entry ID takes another entry, --all-entries every one that can boot",
+        ));
+    }
     let has_menu =
         boots.first().is_some_and(|boot| boot.chain.as_ref().is_ok_and(|chain| chain.loader.is_some()));
     let mut taken = Vec::new();
@@ -234,7 +309,7 @@ pub(super) fn walked(medium: &Medium, path: &Path, args: &MediumArgs) -> anyhow:
     if taken.is_empty() {
         anyhow::bail!("{}: no entry can boot", path.display());
     }
-    Ok(Walked { steps, warnings, boots: taken })
+    Ok(Walked { steps, warnings, boots: taken, checked })
 }
 
 fn explain_walk(error: WalkError, path: &Path) -> anyhow::Error {

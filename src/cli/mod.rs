@@ -4,7 +4,10 @@
 //! 2 error. Nothing outside this folder knows of `clap`, `anyhow` or terminals.
 
 mod baseline;
+mod build_results;
 mod check;
+mod compare;
+mod diff;
 mod explain;
 mod export;
 mod format_options;
@@ -13,6 +16,7 @@ mod inspect;
 mod key;
 mod log;
 mod medium;
+mod oci;
 mod output;
 mod platforms;
 mod predict;
@@ -22,6 +26,7 @@ mod secure_boot;
 mod sign;
 mod table;
 mod validate;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -43,11 +48,14 @@ enum Command {
     Sign(sign::SignArgs),
     VerifyDocument(sign::VerifyArgs),
     Check(check::CheckArgs),
+    Compare(Box<compare::CompareArgs>),
+    Diff(Box<diff::DiffArgs>),
     Baseline(baseline::BaselineArgs),
     Platforms(platforms::PlatformsArgs),
     Explain(explain::ExplainArgs),
     Validate(validate::ValidateArgs),
     Log(log::LogArgs),
+    Verify(verify::VerifyArgs),
 }
 
 /// Runs the command of the process's arguments and reports errors on standard error.
@@ -79,10 +87,13 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sign(args) => sign::run(&args),
         Command::VerifyDocument(args) => sign::verify(&args),
         Command::Check(args) => check::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Baseline(args) => baseline::run(&args),
         Command::Platforms(args) => platforms::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Log(args) => log::run(&args),
+        Command::Verify(args) => verify::run(&args),
     }
 }

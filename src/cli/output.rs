@@ -1,5 +1,6 @@
 //! What a person or a script sees: standard output, warnings, errors with hints, exit codes.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -48,7 +49,7 @@ pub(crate) fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
 pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
-    print_bytes(text.as_bytes())
+    print_bytes(plain_json(&text).as_bytes())
 }
 
 /// Writes a result where `-o` asks for it: `-` is standard output, anything else is written atomically.
@@ -130,9 +131,7 @@ pub(crate) fn printable(text: &str) -> String {
             '\n' => safe.push_str("\\n"),
             '\t' => safe.push_str("\\t"),
             '\r' => safe.push_str("\\r"),
-            '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}' => {
-                safe.extend(character.escape_unicode());
-            }
+            hidden if is_hidden(hidden) => safe.extend(hidden.escape_unicode()),
             control if control.is_control() => safe.extend(control.escape_default()),
             plain => safe.push(plain),
         }
@@ -140,9 +139,43 @@ pub(crate) fn printable(text: &str) -> String {
     safe
 }
 
+/// JSON without characters that could drive a terminal: JSON itself only escapes those below U+0020. It means the same
+/// as before, since such characters can stand in strings only.
+pub(crate) fn plain_json(json: &str) -> Cow<'_, str> {
+    let is_unsafe = |character: char| character != '\n' && (character.is_control() || is_hidden(character));
+    if !json.contains(is_unsafe) {
+        return Cow::Borrowed(json);
+    }
+    let mut plain = String::with_capacity(json.len());
+    for character in json.chars() {
+        if is_unsafe(character) {
+            // All of them are below U+10000.
+            plain.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            plain.push(character);
+        }
+    }
+    Cow::Owned(plain)
+}
+
+/// Characters that reorder text or are not seen.
+fn is_hidden(character: char) -> bool {
+    matches!(character,
+        '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_keeps_its_meaning_without_control_characters() {
+        let value = serde_json::json!({ "a\u{9b}\u{7f}": ["\u{202e}", "plain ü", "\u{1b}\n"] });
+        let text = serde_json::to_string_pretty(&value).expect("JSON");
+        let plain = plain_json(&text);
+        assert!(plain.chars().all(|c| c == '\n' || !(c.is_control() || c == '\u{202e}')), "{plain}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&plain).expect("JSON"), value);
+    }
 
     #[test]
     fn control_characters_do_not_reach_the_terminal() {

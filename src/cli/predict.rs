@@ -7,21 +7,27 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
+use super::build_results::BuildResults;
 use super::input::{display_name, open};
 use super::medium::{self, MediumArgs, Subject};
 use super::output::{hinted, print, print_json, warn, write_to};
 use super::render;
 use super::secure_boot::SecureBootArgs;
+use crate::audit::{Report, Severity};
 use crate::boot::{
     BootChain, CompanionFile, Declared, Input, InputId, InputRole, Machine, NamedImage, Payload, Platform,
     RecordedPlatform, Scenario, Scope, Smbios, Stage, utf16_units,
 };
+use crate::materials::{self, Material};
 use crate::pe::{PeError, PeImage};
 use crate::prediction::{PredictError, Prediction, Request, predict};
 use crate::reference;
 use crate::source::Blob;
 use crate::tcg::{HashAlgorithm, PcrIndex};
 use crate::uki::{ImageRole, KernelVersion, SystemdVersion};
+
+/// Entries of a boot menu that are tried when the expected one did not boot.
+const MAX_OTHER_ENTRIES: usize = 16;
 
 /// Most bytes of an SMBIOS table: its own length fields allow no more in practice.
 const MAX_SMBIOS: u64 = 1 << 20;
@@ -43,7 +49,7 @@ Examples:
   premeasure predict uki.efi -o reference.json           the document, for export and comparison
   zstdcat uki.efi.zst | premeasure predict - --json")]
 pub(super) struct PredictArgs {
-    /// A unified kernel image, a disk image, a boot partition, or a folder with one; `-` for standard input
+    /// A unified kernel image, a disk image, a boot partition, a container image, or a folder with one; `-` for standard input
     image: PathBuf,
     #[command(flatten)]
     boot: BootArgs,
@@ -65,6 +71,10 @@ pub(super) struct PredictArgs {
     /// Write the document to FILE, atomically; `-` for standard output
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     output: Option<PathBuf>,
+    /// Software bill of materials to be named in the document, with its digest; repeatable: SPDX (JSON, tag-value), CycloneDX
+    /// (JSON, XML), manifest of mkosi
+    #[arg(long = "sbom", value_name = "FILE", help_heading = "Output")]
+    sboms: Vec<PathBuf>,
     /// Write the predicted firmware log to FILE, in the TCG's crypto-agile format
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     event_log: Option<PathBuf>,
@@ -81,6 +91,9 @@ pub(super) struct BootArgs {
     /// The image that starts the UKI (systemd-boot); without it the firmware does
     #[arg(long, value_name = "FILE", help_heading = "Boot")]
     loader: Option<PathBuf>,
+    /// The shim that the firmware starts first
+    #[arg(long, value_name = "FILE", help_heading = "Boot")]
+    shim: Option<PathBuf>,
     /// UKI addons; in a folder loader/addons they count for every UKI, elsewhere for this one
     #[arg(long = "addon", value_name = "FILE", num_args = 1.., help_heading = "Boot")]
     addons: Vec<PathBuf>,
@@ -198,7 +211,8 @@ pub(super) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
     let to_output = args.output.as_deref().is_some_and(is_standard_output);
     let to_log = args.event_log.as_deref().is_some_and(is_standard_output);
     let needs_document = args.json || args.output.is_some();
-    let predictions = predictions(&args.image, &args.boot, needs_document)?;
+    let mut predictions = predictions(&args.image, &args.boot, needs_document)?;
+    predictions.add_materials(&args.image, &args.sboms)?;
     predictions.warn();
     if let Some(path) = &args.event_log {
         write_to(path, &render::event_log(&predictions.all)?)?;
@@ -226,12 +240,29 @@ pub(super) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
         }
         None if !needs_document && !to_log => {
             let tables = all.iter().map(|prediction| render::table(prediction, args.stage, &pcrs));
-            let tables: Vec<String> = [render::walk(&predictions.steps)].into_iter().chain(tables).collect();
+            let walk = render::walk(&predictions.steps);
+            let check = predictions.checked.as_ref().map(|report| summary(report, &args.image));
+            let tables: Vec<String> = [walk].into_iter().chain(tables).chain(check).collect();
             print(&tables.iter().filter(|text| !text.is_empty()).cloned().collect::<Vec<_>>().join("\n"))?;
         }
         None => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a check without hashing found, in a line.
+fn summary(report: &Report, image: &Path) -> String {
+    let count = |severity: Severity, word: &str| {
+        let count = report.findings.iter().filter(|finding| finding.severity == severity).count();
+        (count > 0).then(|| format!("{count} {word}{}", if count == 1 { "" } else { "s" }))
+    };
+    let all = [(Severity::Error, "error"), (Severity::Warning, "warning"), (Severity::Note, "note")];
+    let found: Vec<String> = all.into_iter().filter_map(|(severity, word)| count(severity, word)).collect();
+    let found = if found.is_empty() { "nothing found".to_owned() } else { found.join(", ") };
+    let image = super::output::printable(&image.display().to_string()).to_string();
+    format!(
+        "Check without hashing: {found} (premeasure check {image} lists them and recomputes hash trees)\n"
+    )
 }
 
 fn is_standard_output(path: &Path) -> bool {
@@ -250,6 +281,7 @@ fn refuse_two_results_on_standard_output(args: &PredictArgs) -> anyhow::Result<(
 }
 
 /// What was predicted, and how the boot was walked.
+#[derive(Default)]
 pub(super) struct Predictions {
     /// One for each entry of the boot menu that was asked for.
     pub(super) all: Vec<Prediction>,
@@ -257,9 +289,31 @@ pub(super) struct Predictions {
     pub(super) steps: Vec<String>,
     /// What deserves a second look.
     pub(super) warnings: Vec<String>,
+    /// What a check without hashing found; `None` for a UKI.
+    pub(super) checked: Option<Report>,
+    /// Bills of materials.
+    materials: Vec<Material>,
 }
 
 impl Predictions {
+    /// Bills of materials: those given, and mkosi's manifest in a folder of build results, whose lists are compared, too.
+    fn add_materials(&mut self, image: &Path, sboms: &[PathBuf]) -> anyhow::Result<()> {
+        for path in sboms {
+            let bytes = super::input::read_small(path, materials::MAX_SIZE)?;
+            let material = materials::recognise(&display_name(path), &bytes);
+            self.materials.push(material.with_context(|| format!("--sbom {}", path.display()))?);
+        }
+        if !image.is_dir() || self.all.iter().all(|prediction| prediction.chain.inputs.is_empty()) {
+            return Ok(());
+        }
+        let Some(results) = BuildResults::find(image).ok().flatten() else { return Ok(()) };
+        self.materials.extend(results.manifest()?);
+        for (name, why) in results.wrong_sums(false)? {
+            self.warnings.push(format!("{name}: {why}"));
+        }
+        Ok(())
+    }
+
     /// Says on standard error what deserves a second look.
     pub(super) fn warn(&self) {
         let variants = self.all.iter().flat_map(|prediction| &prediction.variants);
@@ -271,23 +325,52 @@ impl Predictions {
     /// All of it as one document. They must have been made with file digests.
     pub(super) fn document(&self) -> anyhow::Result<reference::Document> {
         let documents = self.all.iter().map(reference::document).collect::<Result<Vec<_>, _>>()?;
-        reference::combine(documents).context("nothing was predicted")
+        let mut document = reference::combine(documents).context("nothing was predicted")?;
+        document.materials = self.materials.iter().map(Into::into).collect();
+        Ok(document)
     }
 }
 
 /// Opens what `path` names and predicts each boot of it that was asked for, with a progress bar where somebody watches.
 pub(super) fn predictions(path: &Path, args: &BootArgs, file_digests: bool) -> anyhow::Result<Predictions> {
-    let mut predictions = Predictions { all: Vec::new(), steps: Vec::new(), warnings: Vec::new() };
-    for request in requests(path, args, file_digests, &mut predictions)? {
+    let mut predictions = Predictions::default();
+    let requests = requests_of(path, args, file_digests, &mut predictions)?;
+    predict_all(requests, path, &mut predictions)?;
+    Ok(predictions)
+}
+
+/// What [`predictions`] would predict, for those who need it twice; without digests of the files.
+pub(super) fn requests(path: &Path, args: &BootArgs) -> anyhow::Result<(Vec<Request>, Predictions)> {
+    let mut predictions = Predictions::default();
+    let requests = requests_of(path, args, false, &mut predictions)?;
+    Ok((requests, predictions))
+}
+
+/// Every entry of the boot menu of `path`, where it has one and only one of them was asked for.
+pub(super) fn other_requests(path: &Path, args: &BootArgs) -> anyhow::Result<Vec<Request>> {
+    let Subject::Medium(medium) = medium::identify(path, &args.medium.walk)? else { return Ok(Vec::new()) };
+    let strings = if args.confidential_vm { Vec::new() } else { smbios(args)?.oem_strings };
+    let walked = medium::walked(&medium, path, &args.medium.with_all_entries(), &strings)?;
+    let boots = walked.boots.into_iter().take(MAX_OTHER_ENTRIES);
+    boots.map(|boot| request(boot.entry, boot.profile, boot.chain, args, false)).collect()
+}
+
+/// Predicts, with a progress bar where somebody watches.
+pub(super) fn predict_all(
+    requests: Vec<Request>,
+    path: &Path,
+    predictions: &mut Predictions,
+) -> anyhow::Result<()> {
+    for request in requests {
         let bar = super::progress::Bar::new();
         let result = predict(request, &|total| bar.start(total), &|bytes| bar.advance(bytes));
         bar.finish();
         predictions.all.push(result.map_err(|error| explain_error(error, path))?);
     }
-    Ok(predictions)
+    Ok(())
 }
 
-fn requests(
+fn requests_of(
     path: &Path,
     args: &BootArgs,
     file_digests: bool,
@@ -306,9 +389,11 @@ fn requests(
         Subject::Other(_, error) => return Err(error),
     };
     let loader: Vec<PathBuf> = args.loader.iter().cloned().collect();
+    let shim: Vec<PathBuf> = args.shim.iter().cloned().collect();
     medium::refuse_companions(
         path,
         &[
+            ("--shim", &shim),
             ("--loader", &loader),
             ("--addon", &args.addons),
             ("--global-addon", &args.global_addons),
@@ -320,7 +405,9 @@ fn requests(
             ("--global-confext", &args.global_confexts),
         ],
     )?;
-    let walked = medium::walked(&medium, path, &args.medium)?;
+    let strings = if args.confidential_vm { Vec::new() } else { smbios(args)?.oem_strings };
+    let walked = medium::walked(&medium, path, &args.medium, &strings)?;
+    predictions.checked = Some(walked.checked);
     predictions.steps = walked.steps;
     predictions.warnings = walked.warnings;
     let boots = walked.boots.into_iter();
@@ -379,7 +466,7 @@ fn request(
         scenario: Scenario { profile, ..scenario(args)? },
         exit_boot_services: args.medium.exit_boot_services(),
         secure_boot: args.secure_boot.map(|state| state == OnOff::On),
-        variables: args.keys.policy()?,
+        variables: args.keys.policy(args.medium.walk.variables())?,
         baselines,
         devicetree: number_or_none(args.devicetree.as_deref(), "--devicetree")?,
         firmware_image: number_or_none(args.firmware_image.as_deref(), "--firmware-image")?,
@@ -443,7 +530,7 @@ fn number_or_none(text: Option<&str>, option: &str) -> anyhow::Result<Declared<u
     })
 }
 
-fn machine_id(text: &str) -> anyhow::Result<String> {
+pub(super) fn machine_id(text: &str) -> anyhow::Result<String> {
     let id = text.replace('-', "").to_ascii_lowercase();
     anyhow::ensure!(
         id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()),
@@ -518,7 +605,14 @@ impl Files {
                 "premeasure inspect shows what it is",
             ));
         }
+        let shim = args.shim.as_deref().map(|path| self.image(InputRole::Loader, path)).transpose()?;
         let loader = args.loader.as_deref().map(|path| self.image(InputRole::Loader, path)).transpose()?;
+        let (shim, loader) = match loader {
+            Some(found) if shim.is_none() && ImageRole::of(&found.image)? == ImageRole::Shim => {
+                (Some(found), None)
+            }
+            loader => (shim, loader),
+        };
         let addons = Self::scoped(&args.addons, &args.global_addons, "addons")?;
         let addons = addons
             .into_iter()
@@ -532,7 +626,9 @@ impl Files {
         let extensions = self.companions(InputRole::Extension, extensions)?;
         Ok(BootChain {
             inputs: self.inputs,
+            shim,
             loader,
+            load_options: Vec::new(),
             uki,
             payload: Payload::UnifiedKernelImage,
             entry: None,

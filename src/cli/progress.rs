@@ -6,11 +6,19 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 const WORTH_SHOWING: u64 = 64 << 20;
 
 /// A bar that counts bytes; it shows nothing when standard error is no terminal.
-pub(super) struct Bar(ProgressBar);
+pub(super) struct Bar {
+    bar: ProgressBar,
+    what: &'static str,
+}
 
 impl Bar {
     pub(super) fn new() -> Self {
-        Self(ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden()))
+        Self::of("hashing")
+    }
+
+    /// A bar for work of this name.
+    pub(super) fn of(what: &'static str) -> Self {
+        Self { bar: ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden()), what }
     }
 
     /// `total` bytes are ahead.
@@ -18,19 +26,21 @@ impl Bar {
         if total < WORTH_SHOWING || !super::output::is_watched() {
             return;
         }
-        self.0.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
-        self.0.set_length(total);
-        let style = ProgressStyle::with_template("hashing {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}");
+        self.bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+        self.bar.set_length(total);
+        self.bar.reset();
+        let template = format!("{} {{wide_bar}} {{bytes}}/{{total_bytes}} {{bytes_per_sec}}", self.what);
+        let style = ProgressStyle::with_template(&template);
         if let Ok(style) = style {
-            self.0.set_style(style);
+            self.bar.set_style(style);
         }
     }
 
     pub(super) fn advance(&self, bytes: u64) {
-        self.0.inc(bytes);
+        self.bar.inc(bytes);
     }
 
     pub(super) fn finish(&self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }

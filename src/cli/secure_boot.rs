@@ -14,7 +14,9 @@ use crate::secure_boot::{
 };
 use crate::tcg::eventlog::EventLog;
 use crate::uefi::guid::Guid;
+use crate::uefi::variable_store::Variable;
 use crate::uefi::{firmware_volume, variable_store};
+use crate::walk::BootVariables;
 
 /// Most files of an efivarfs folder: every boot option is one.
 const MAX_FILES: usize = 4096;
@@ -22,10 +24,6 @@ const MAX_FILES: usize = 4096;
 /// The machine's firmware and its variables.
 #[derive(Debug, Args)]
 pub(super) struct SecureBootArgs {
-    /// All Secure Boot variables at once: an efivarfs folder, EDK2 variable store (OVMF_VARS.fd), virt-firmware JSON,
-    /// recorded event log, or a folder of .auth files (loader/keys/NAME of a boot partition)
-    #[arg(long, value_name = "PATH", help_heading = "Secure Boot")]
-    variables: Option<PathBuf>,
     /// Platform key: .esl, .auth, or certificate with --key-owner; none where there is none
     #[arg(long, value_name = "FILE", num_args = 1.., help_heading = "Secure Boot")]
     pk: Vec<PathBuf>,
@@ -54,11 +52,11 @@ pub(super) struct SecureBootArgs {
 }
 
 impl SecureBootArgs {
-    /// What is known of the machine's variables.
-    pub(super) fn policy(&self) -> anyhow::Result<Option<SecureBootPolicy>> {
-        let mut variables = match &self.variables {
+    /// What is known of the machine's variables; `given` is what `--variables` names.
+    pub(super) fn policy(&self, given: Option<&Path>) -> anyhow::Result<Option<SecureBootPolicy>> {
+        let mut variables = match given {
             Some(path) => {
-                let variables = read_variables(path)?;
+                let variables = read_variables(path)?.0;
                 let wrong = |(key, error): (Key, crate::bytes::ParseError)| {
                     anyhow::Error::new(error).context(format!("{}: variable {}", path.display(), key.name()))
                 };
@@ -134,8 +132,15 @@ fn parse_guid(text: &str) -> Result<Guid, String> {
     text.parse().map_err(|_| format!("'{text}' is no GUID, as 77fa9abd-0359-4d32-bd60-28f4e78f784b"))
 }
 
-/// Variables in whatever form they are kept.
-fn read_variables(path: &Path) -> anyhow::Result<SecureBootVariables> {
+/// The variables that decide what starts, out of what `--variables` names; `None` where it holds keys only.
+pub(super) fn boot_variables(path: &Path) -> anyhow::Result<Option<BootVariables>> {
+    Ok(read_variables(path)?.1.as_deref().map(BootVariables::from_store))
+}
+
+/// Variables in whatever form they are kept: those of Secure Boot, and all of them where it is a store.
+type Given = (SecureBootVariables, Option<Vec<Variable>>);
+
+fn read_variables(path: &Path) -> anyhow::Result<Given> {
     if path.is_dir() {
         return read_folder(path);
     }
@@ -143,14 +148,14 @@ fn read_variables(path: &Path) -> anyhow::Result<SecureBootVariables> {
     let named = || path.display().to_string();
     if variable_store::is_store(&bytes) {
         let variables = variable_store::read(&bytes).with_context(named)?;
-        return Ok(SecureBootVariables::from_store(&variables));
+        return Ok((SecureBootVariables::from_store(&variables), Some(variables)));
     }
     if bytes.trim_ascii_start().first() == Some(&b'{') {
         let variables = read_virt_firmware(&bytes).with_context(named)?;
-        return Ok(SecureBootVariables::from_store(&variables));
+        return Ok((SecureBootVariables::from_store(&variables), Some(variables)));
     }
     match EventLog::parse(&bytes) {
-        Ok(log) => SecureBootVariables::from_log(&log).with_context(named),
+        Ok(log) => Ok((SecureBootVariables::from_log(&log).with_context(named)?, None)),
         Err(broken) if !broken.prefix.is_empty() => Err(broken.error).with_context(named),
         Err(_) => Err(hinted(
             format!("{}: no variable store, JSON of variables or event log", path.display()),
@@ -161,7 +166,7 @@ fn read_variables(path: &Path) -> anyhow::Result<SecureBootVariables> {
 }
 
 /// A folder of efivarfs, or of keys to be enrolled.
-fn read_folder(path: &Path) -> anyhow::Result<SecureBootVariables> {
+fn read_folder(path: &Path) -> anyhow::Result<Given> {
     let mut variables = Vec::new();
     let mut enrolled = SecureBootVariables::default();
     let entries = std::fs::read_dir(path).with_context(|| path.display().to_string())?;
@@ -179,23 +184,29 @@ fn read_folder(path: &Path) -> anyhow::Result<SecureBootVariables> {
     }
     if !enrolled.is_unknown() {
         // systemd-boot enrols what is there, and leaves what is not.
-        return Ok(enrolled);
+        return Ok((enrolled, None));
     }
-    let found = SecureBootVariables::from_store(&variables);
+    // A folder with the boot options alone says nothing about keys.
+    let about_keys = variables.iter().any(|variable| is_about_keys(&variable.name));
+    let mut found = SecureBootVariables::from_store(&variables);
+    if !about_keys {
+        found = SecureBootVariables { shim: found.shim, ..enrolled };
+    }
     if variables.is_empty() {
         return Err(hinted(
             format!("{}: neither variables of efivarfs nor .auth files in it", path.display()),
             "name /sys/firmware/efi/efivars or a copy of it, or loader/keys/NAME of a boot partition",
         ));
     }
-    Ok(found)
+    Ok((found, Some(variables)))
 }
 
-/// Only what Secure Boot and shim use: efivarfs has files that can't be read.
+/// Only what Secure Boot, shim and boot loaders use: efivarfs has files that can't be read.
 fn is_wanted(name: &str) -> bool {
     let name = name.split('-').next().unwrap_or_default();
-    Key::ALL.iter().any(|key| key.name() == name)
-        || ["SecureBoot", "SetupMode"].contains(&name)
-        || name.starts_with("Mok")
-        || name.starts_with("Sbat")
+    BootVariables::wants(name) || is_about_keys(name) || name.starts_with("Mok") || name.starts_with("Sbat")
+}
+
+fn is_about_keys(name: &str) -> bool {
+    Key::ALL.iter().any(|key| key.name() == name) || ["SecureBoot", "SetupMode"].contains(&name)
 }

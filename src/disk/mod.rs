@@ -9,10 +9,12 @@ mod extents;
 mod fat;
 mod folder;
 mod gpt;
+mod tree;
 mod volume;
 
 pub use extents::{Extent, Extents};
 pub use fat::{FatError, FatKind, FatVolume};
 pub use folder::FolderVolume;
 pub use gpt::{Gpt, GptError, Partition, TableCopy, partition_type};
+pub use tree::TreeVolume;
 pub use volume::{Entry, EntryKind, Volume, VolumeError, is_same_name};

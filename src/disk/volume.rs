@@ -84,7 +84,7 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
 }
 
 /// The components of a path.
-pub(super) fn components(path: &str) -> impl Iterator<Item = &str> {
+pub(super) fn components(path: &str) -> impl DoubleEndedIterator<Item = &str> {
     path.split(['\\', '/']).filter(|part| !part.is_empty())
 }
 

@@ -3,11 +3,10 @@
 //! AWS attests PCRs in SHA-384 and documents 4, 7 and 12 as condition keys
 //! (`kms:RecipientAttestation:NitroTPMPCR<n>`).
 
-use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, StageRule};
+use super::exporter::{Alternatives, BankRule, ExportError, Exporter, Output};
 use super::json::{Json, list, object};
 use super::options::{OptionKind, OptionSpec};
 use super::release::{Export, Release};
-use crate::boot::Stage;
 use crate::tcg::HashAlgorithm;
 
 /// NitroTPM measurements.
@@ -16,18 +15,16 @@ pub(super) const MEASUREMENTS: Exporter = Exporter {
     summary: "NitroTPM measurements, as nitro-tpm-pcr-compute prints them",
     reader: "people and scripts that write IAM and KMS policies for EC2",
     fed: "a file beside the AMI",
-    limits: &["one boot", "SHA-384 only: predict with that bank", "PCR 4, 7 and 12 only"],
-    stage: StageRule::One(Stage::Ready),
+    limits: &[
+        "one boot",
+        "SHA-384 only: predict with that bank",
+        "PCR 4, 7 and 12 only",
+        "nitro-tpm-pcr-compute computes exit-boot-services; from systemd 261 on these PCRs change later",
+    ],
     bank: BankRule::Fixed(HashAlgorithm::Sha384),
     pcrs: &[4, 7, 12],
-    default_pcrs: &[],
-    content: Content::Values,
-    alternatives: Alternatives::None,
-    options: &[],
-    warns: false,
-    signs: false,
-    parts: &[],
     write: measurements,
+    ..Exporter::BASE
 };
 
 const PRINCIPAL: OptionSpec = OptionSpec::text(

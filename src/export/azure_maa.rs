@@ -1,8 +1,7 @@
 //! Azure Attestation: the text of a version 1.2 policy, one rule for each boot.
 
-use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, StageRule};
+use super::exporter::{Alternatives, BankRule, ExportError, Exporter, Output};
 use super::release::{Export, Release};
-use crate::boot::Stage;
 use crate::tcg::HashAlgorithm;
 
 /// Microsoft Azure Attestation.
@@ -16,17 +15,10 @@ pub(super) const EXPORTER: Exporter = Exporter {
         "confidential VMs with Linux are attested with other claims, which hold no PCRs",
         "no test against the service: it does not run offline",
     ],
-    stage: StageRule::One(Stage::Ready),
     bank: BankRule::Fixed(HashAlgorithm::Sha256),
-    pcrs: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15],
-    default_pcrs: &[],
-    content: Content::Values,
     alternatives: Alternatives::Joint,
-    options: &[],
-    warns: false,
-    signs: false,
-    parts: &[],
     write,
+    ..Exporter::BASE
 };
 
 fn write(export: &Export<'_>) -> Result<Output, ExportError> {

@@ -1,6 +1,6 @@
 //! Bottlerocket's `pcr-predictions.json` (twoliter's `pcrsys`): plain lists.
 
-use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, StageRule};
+use super::exporter::{Alternatives, ExportError, Exporter, Output, StageRule};
 use super::json::{list, object};
 use super::keylime::partly_known;
 use super::phases::KERNEL_BOOT;
@@ -18,16 +18,9 @@ pub(super) const EXPORTER: Exporter = Exporter {
         "which value of PCR 11 belongs to which stage is said by its place only",
     ],
     stage: StageRule::Several(&Stage::ALL),
-    bank: BankRule::All,
-    pcrs: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15],
-    default_pcrs: &[],
-    content: Content::Values,
     alternatives: Alternatives::PerPcr,
-    options: &[],
-    warns: false,
-    signs: false,
-    parts: &[],
     write,
+    ..Exporter::BASE
 };
 
 fn write(export: &Export<'_>) -> Result<Output, ExportError> {

@@ -1,9 +1,8 @@
 //! The predicted log as CEL-JSON, in the shape of `systemd-pcrlock cel` (TCG Canonical Event Log Format).
 
-use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, StageRule};
+use super::exporter::{Content, ExportError, Exporter, Output};
 use super::json::{Json, list, object};
 use super::release::Export;
-use crate::boot::Stage;
 use crate::reference::MeasurementEntry;
 
 /// CEL-JSON.
@@ -18,17 +17,10 @@ pub(super) const EXPORTER: Exporter = Exporter {
         "records of user space have no bootId and timestamp",
         "a register that nothing extends can't be stated",
     ],
-    stage: StageRule::One(Stage::Ready),
-    bank: BankRule::All,
     pcrs: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
-    default_pcrs: &[],
     content: Content::Events,
-    alternatives: Alternatives::None,
-    options: &[],
-    warns: false,
-    signs: false,
-    parts: &[],
     write,
+    ..Exporter::BASE
 };
 
 fn write(export: &Export<'_>) -> Result<Output, ExportError> {

@@ -1,9 +1,8 @@
 //! Fraunhofer CMC: reference values as components, one for each event.
 
-use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, StageRule};
+use super::exporter::{Content, ExportError, Exporter, Output};
 use super::json::{Json, list, object};
 use super::release::Export;
-use crate::boot::Stage;
 use crate::tcg::HashAlgorithm;
 
 /// CMC.
@@ -18,17 +17,9 @@ pub(super) const EXPORTER: Exporter = Exporter {
         "a register that nothing extends can't be stated",
         "banks sha256, sha384 and sha512",
     ],
-    stage: StageRule::One(Stage::Ready),
-    bank: BankRule::All,
-    pcrs: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15],
-    default_pcrs: &[],
     content: Content::Events,
-    alternatives: Alternatives::None,
-    options: &[],
-    warns: false,
-    signs: false,
-    parts: &[],
     write,
+    ..Exporter::BASE
 };
 
 fn write(export: &Export<'_>) -> Result<Output, ExportError> {

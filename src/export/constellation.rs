@@ -4,7 +4,7 @@
 //! SHA-256, one tuple, `warnOnly` for each PCR. A PCR of the quote that the map lacks is ignored; one of the map that the
 //! quote lacks fails when it is enforced.
 
-use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, StageRule};
+use super::exporter::{BankRule, ExportError, Exporter, Output, StageRule};
 use super::json::{Json, list, object};
 use super::options::{OptionError, OptionKind, OptionSpec};
 use super::release::Export;
@@ -90,14 +90,10 @@ pub(super) const ENVELOPE: Exporter = Exporter {
     stage: StageRule::One(Stage::ExitBootServices),
     bank: BankRule::Fixed(HashAlgorithm::Sha256),
     pcrs: &[0, 1, 2, 3, 4, 6, 8, 9, 11, 12, 13, 14, 15],
-    default_pcrs: &[],
-    content: Content::Values,
-    alternatives: Alternatives::None,
     options: &[CSP, VARIANT, IMAGE_VERSION, IMAGE_REF, IMAGE_STREAM, MERGE],
     warns: true,
-    signs: false,
-    parts: &[],
     write: envelope,
+    ..Exporter::BASE
 };
 
 /// The raw pre-calculation.
@@ -113,14 +109,8 @@ pub(super) const RAW: Exporter = Exporter {
     stage: StageRule::One(Stage::ExitBootServices),
     bank: BankRule::Fixed(HashAlgorithm::Sha256),
     pcrs: ENFORCED,
-    default_pcrs: &[],
-    content: Content::Values,
-    alternatives: Alternatives::None,
-    options: &[],
-    warns: false,
-    signs: false,
-    parts: &[],
     write: raw,
+    ..Exporter::BASE
 };
 
 /// The running cluster's ConfigMap.

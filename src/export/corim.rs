@@ -4,10 +4,9 @@
 
 use ciborium::Value as Cbor;
 
-use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, StageRule};
+use super::exporter::{Alternatives, ExportError, Exporter, Output};
 use super::options::{OptionError, OptionSpec};
 use super::release::{Export, Release};
-use crate::boot::Stage;
 use crate::sign::{SignError, SignatureAlgorithm, Signer};
 use crate::tcg::HashAlgorithm;
 
@@ -35,17 +34,11 @@ pub(super) const EXPORTER: Exporter = Exporter {
         "Veraison's profile takes an unsigned mkey as PCR, any hash",
         "SM3 and SHA-1 have no place: Named Information has SHA-256, SHA-384 and SHA-512",
     ],
-    stage: StageRule::One(Stage::Ready),
-    bank: BankRule::All,
-    pcrs: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15],
-    default_pcrs: &[],
-    content: Content::Values,
     alternatives: Alternatives::Joint,
     options: &[ID, CLASS_ID, VENDOR, MODEL, PROFILE, SIGNER],
-    warns: false,
     signs: true,
-    parts: &[],
     write,
+    ..Exporter::BASE
 };
 
 /// CBOR tags of the draft.

@@ -2,9 +2,8 @@
 
 use ciborium::Value as Cbor;
 
-use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, StageRule};
+use super::exporter::{BankRule, ExportError, Exporter, Output};
 use super::release::{Export, digest};
-use crate::boot::Stage;
 use crate::tcg::{Digest, HashAlgorithm};
 
 /// dstack.
@@ -18,17 +17,11 @@ pub(super) const EXPORTER: Exporter = Exporter {
         "AWS needs PCR 4, 7 and 12 in SHA-384, all of them",
         "on GCP the UKI's event is looked for in PCR 2 of the log, not in a PCR value",
     ],
-    stage: StageRule::One(Stage::Ready),
     bank: BankRule::Fixed(HashAlgorithm::Sha384),
     pcrs: PCRS,
-    default_pcrs: &[],
-    content: Content::Values,
-    alternatives: Alternatives::None,
-    options: &[],
-    warns: false,
-    signs: false,
     parts: &["aws", "aws-pcrs", "gcp"],
     write,
+    ..Exporter::BASE
 };
 
 /// In the order in which they are concatenated.

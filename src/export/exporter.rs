@@ -44,6 +44,29 @@ pub struct Exporter {
     pub write: fn(&Export<'_>) -> Result<Output, ExportError>,
 }
 
+impl Exporter {
+    /// What most formats are like; each says where it is different.
+    pub(super) const BASE: Self = Self {
+        name: "",
+        summary: "",
+        reader: "",
+        fed: "a file",
+        limits: &[],
+        stage: StageRule::One(Stage::Ready),
+        bank: BankRule::All,
+        // All that a boot extends: 10 is IMA's, from 16 on they are the running system's.
+        pcrs: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15],
+        default_pcrs: &[],
+        content: Content::Values,
+        alternatives: Alternatives::None,
+        options: &[],
+        warns: false,
+        signs: false,
+        parts: &[],
+        write: |export| Err(export.inexpressible("has no writer")),
+    };
+}
+
 /// Which moments of the boot a format speaks of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StageRule {

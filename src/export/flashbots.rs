@@ -1,10 +1,9 @@
 //! Flashbots' `cvm-reverse-proxy`: a list of boots, of which one has to agree as a whole.
 
-use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, StageRule};
+use super::exporter::{Alternatives, BankRule, ExportError, Exporter, Output};
 use super::json::{list, object};
 use super::options::OptionSpec;
 use super::release::Export;
-use crate::boot::Stage;
 use crate::tcg::HashAlgorithm;
 
 const ATTESTATION_TYPE: OptionSpec = OptionSpec::text(
@@ -21,17 +20,11 @@ pub(super) const EXPORTER: Exporter = Exporter {
     reader: "Flashbots' cvm-reverse-proxy",
     fed: "--client-measurements or --server-measurements, as file or URL",
     limits: &["PCRs that are not listed are not looked at", "no warnings: everything listed is enforced"],
-    stage: StageRule::One(Stage::Ready),
     bank: BankRule::Fixed(HashAlgorithm::Sha256),
-    pcrs: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15],
-    default_pcrs: &[],
-    content: Content::Values,
     alternatives: Alternatives::Joint,
     options: &[ATTESTATION_TYPE],
-    warns: false,
-    signs: false,
-    parts: &[],
     write,
+    ..Exporter::BASE
 };
 
 fn write(export: &Export<'_>) -> Result<Output, ExportError> {

@@ -1,10 +1,9 @@
 //! in-toto statement: the PCRs as predicate, the image's files as subjects.
 
-use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, StageRule};
+use super::exporter::{Alternatives, ExportError, Exporter, Output};
 use super::json::{Json, list, object};
 use super::options::{OptionError, OptionKind, OptionSpec};
 use super::release::{Export, Release};
-use crate::boot::Stage;
 use crate::reference::SCHEMA_VERSION;
 use crate::sign::dsse;
 use crate::tcg::HashAlgorithm;
@@ -21,24 +20,17 @@ const PREDICATE_TYPE: OptionSpec = OptionSpec::text("predicate-type", "URI", "ty
 /// in-toto.
 pub(super) const EXPORTER: Exporter = Exporter {
     name: "in-toto",
-    summary: "in-toto statement: the image's files as subjects, the boots as predicate",
+    summary: "in-toto statement: the image's files and bills of materials as subjects, the boots as predicate",
     reader: "supply-chain tools (cosign, policy engines), which look up what belongs to an image",
     fed: "premeasure sign makes the DSSE envelope; then oras attach, cosign attach attestation",
     limits: &[
         "the predicate type is premeasure's own: no consumer compares PCRs from it without being taught",
         "PCRs are no subjects: in-toto has no digest algorithm for them",
     ],
-    stage: StageRule::One(Stage::Ready),
-    bank: BankRule::All,
-    pcrs: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15],
-    default_pcrs: &[],
-    content: Content::Values,
     alternatives: Alternatives::Joint,
     options: &[SUBJECT, PREDICATE_TYPE],
-    warns: false,
-    signs: false,
-    parts: &[],
     write,
+    ..Exporter::BASE
 };
 
 fn write(export: &Export<'_>) -> Result<Output, ExportError> {
@@ -53,6 +45,12 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
             if !subjects.contains(&subject) {
                 subjects.push(subject);
             }
+        }
+    }
+    for material in export.releases.iter().flat_map(|release| &release.document.materials) {
+        let subject = (material.name.clone(), material.sha256.to_ascii_lowercase());
+        if !subjects.contains(&subject) {
+            subjects.push(subject);
         }
     }
     for value in export.options.values("subject") {

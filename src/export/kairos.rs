@@ -1,7 +1,7 @@
 //! Kairos: the `SealedVolume` object of kcrypt-challenger (`keyserver.kairos.io/v1alpha1`).
 
-use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, StageRule};
-use super::options::{OptionError, OptionSpec};
+use super::exporter::{BankRule, ExportError, Exporter, Output, StageRule};
+use super::options::{NAMESPACE, OptionError, OptionSpec};
 use super::release::Export;
 use crate::boot::Stage;
 use crate::tcg::HashAlgorithm;
@@ -13,8 +13,6 @@ const TPM_HASH: OptionSpec = OptionSpec::text(
 )
 .required();
 const NAME: OptionSpec = OptionSpec::text("name", "NAME", "name of the object").default("premeasure");
-const NAMESPACE: OptionSpec =
-    OptionSpec::text("namespace", "NAME", "Kubernetes namespace of the objects").default("default");
 const LABEL: OptionSpec = OptionSpec::text("partition-label", "LABEL", "label of the encrypted partition")
     .default("COS_PERSISTENT");
 
@@ -27,20 +25,15 @@ pub(super) const EXPORTER: Exporter = Exporter {
     limits: &[
         "one boot: around an update the value has to be emptied, which makes the server learn the next one",
         "PCR 0, 7 and 11 only: the client quotes no others, and one that is not quoted fails",
-        "one object for each machine",
+        "one object for each machine, whose endorsement key is learnt at the first contact",
         "the bank is the client's; SHA-256 is assumed",
     ],
     stage: StageRule::One(Stage::EnterInitrd),
     bank: BankRule::Fixed(HashAlgorithm::Sha256),
     pcrs: &[0, 7, 11],
-    default_pcrs: &[],
-    content: Content::Values,
-    alternatives: Alternatives::None,
     options: &[TPM_HASH, NAME, NAMESPACE, LABEL],
-    warns: false,
-    signs: false,
-    parts: &[],
     write,
+    ..Exporter::BASE
 };
 
 fn write(export: &Export<'_>) -> Result<Output, ExportError> {

@@ -3,10 +3,9 @@
 //! `keylime.tpm.tpm_main` compares strings, in lower case; `keylime.cmd.tenant` adds the mask itself and refuses a policy
 //! that has one, PCR 10 (IMA) and PCR 16 (key binding).
 
-use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, StageRule};
+use super::exporter::{Alternatives, BankRule, ExportError, Exporter, Output};
 use super::json::{list, object};
 use super::release::Export;
-use crate::boot::Stage;
 use crate::tcg::HashAlgorithm;
 
 /// Keylime.
@@ -21,17 +20,12 @@ pub(super) const EXPORTER: Exporter = Exporter {
         "may not be combined with a measured-boot policy that covers the same PCRs",
         "a PCR that is quoted but not listed is accepted with a warning",
     ],
-    stage: StageRule::One(Stage::Ready),
     bank: BankRule::One(HashAlgorithm::Sha256),
     pcrs: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 17, 18, 19, 20, 21, 22, 23],
     default_pcrs: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15],
-    content: Content::Values,
     alternatives: Alternatives::PerPcr,
-    options: &[],
-    warns: false,
-    signs: false,
-    parts: &[],
     write,
+    ..Exporter::BASE
 };
 
 fn write(export: &Export<'_>) -> Result<Output, ExportError> {

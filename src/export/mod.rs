@@ -18,6 +18,7 @@ mod in_toto;
 mod json;
 mod kairos;
 mod keylime;
+mod keylime_mb;
 mod load;
 mod options;
 mod pcrlock;
@@ -52,6 +53,7 @@ pub const EXPORTERS: &[&Exporter] = &[
     &trustee::EXPORTER,
     &tec::EXPORTER,
     &keylime::EXPORTER,
+    &keylime_mb::EXPORTER,
     &aws::MEASUREMENTS,
     &aws::KMS,
     &pcrlock::EXPORTER,

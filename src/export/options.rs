@@ -19,6 +19,10 @@ pub struct OptionSpec {
     pub default: Option<&'static str>,
 }
 
+/// Where objects of Kubernetes go.
+pub(super) const NAMESPACE: OptionSpec =
+    OptionSpec::text("namespace", "NAME", "Kubernetes namespace of the objects").default("default");
+
 /// What an option takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OptionKind {

@@ -3,7 +3,7 @@
 //! A component is a sequence of records; a folder `NNN-name.pcrlock.d` holds its variants, of which exactly one happens.
 //! What the firmware and systemd's own services measure comes with systemd itself (350, 400, 500, 700, 750, 800, ...).
 
-use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, StageRule};
+use super::exporter::{Alternatives, Content, ExportError, Exporter, Output, StageRule};
 use super::json::{list, object};
 use super::release::{Export, Release};
 use crate::boot::Stage;
@@ -27,16 +27,12 @@ pub(super) const EXPORTER: Exporter = Exporter {
         "banks sha1, sha256, sha384 and sha512",
     ],
     stage: StageRule::Fixed(Stage::ExitBootServices),
-    bank: BankRule::All,
     pcrs: &[4, 9, 11, 12, 13],
-    default_pcrs: &[],
     content: Content::Events,
     alternatives: Alternatives::PerComponent,
-    options: &[],
-    warns: false,
-    signs: false,
     parts: &["boot-loader", "uki", "kernel-cmdline", "kernel-initrd"],
     write,
+    ..Exporter::BASE
 };
 
 /// A component: its part's name, and its file name, whose number is its place in the boot.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, StageRule};
+use super::exporter::{Alternatives, ExportError, Exporter, Output, StageRule};
 use super::json::{list, object};
 use super::options::{OptionError, OptionKind, OptionSpec};
 use super::phases::{DEFAULT_PHASES, KERNEL_BOOT};
@@ -32,16 +32,12 @@ pub(super) const EXPORTER: Exporter = Exporter {
         "a UKI with profiles needs the section of each profile to carry that profile's digests: choose with --variant",
     ],
     stage: StageRule::Several(DEFAULT_PHASES),
-    bank: BankRule::All,
     pcrs: &[KERNEL_BOOT],
-    default_pcrs: &[],
-    content: Content::Values,
     alternatives: Alternatives::Joint,
     options: &[SIGNATURES, PUBLIC_KEY],
-    warns: false,
     signs: true,
-    parts: &[],
     write,
+    ..Exporter::BASE
 };
 
 fn write(export: &Export<'_>) -> Result<Output, ExportError> {

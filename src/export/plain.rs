@@ -1,8 +1,7 @@
 //! Forms for scripts: CSV, shell variables, and the YAML of tpm2-tools.
 
-use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, StageRule};
+use super::exporter::{Alternatives, ExportError, Exporter, Output};
 use super::release::Export;
-use crate::boot::Stage;
 
 const ALL_PCRS: &[u8] =
     &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23];
@@ -17,17 +16,11 @@ pub(super) const CSV: Exporter = Exporter {
     reader: "spreadsheets and scripts",
     fed: "a file",
     limits: &["assumptions stand in one field, separated by spaces"],
-    stage: StageRule::One(Stage::Ready),
-    bank: BankRule::All,
     pcrs: ALL_PCRS,
     default_pcrs: BOOT_PCRS,
-    content: Content::Values,
     alternatives: Alternatives::Joint,
-    options: &[],
-    warns: false,
-    signs: false,
-    parts: &[],
     write: csv,
+    ..Exporter::BASE
 };
 
 /// Shell variables.

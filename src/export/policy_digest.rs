@@ -1,6 +1,6 @@
 //! Digests of TPM policies: `TPM2_PolicyPCR` over predicted values.
 
-use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, StageRule};
+use super::exporter::{Alternatives, ExportError, Exporter, Output, StageRule};
 use super::json::{list, object};
 use super::phases::{DEFAULT_PHASES, KERNEL_BOOT, phases};
 use super::release::Export;
@@ -12,7 +12,7 @@ const POLICY_PCR: u32 = 0x0000_017F;
 /// Policy digests.
 pub(super) const EXPORTER: Exporter = Exporter {
     name: "policy-digest",
-    summary: "TPM2_PolicyPCR digests, what an offline signer signs for .pcrsig",
+    summary: "TPM2_PolicyPCR digests, as systemd-measure policy-digest prints them for an offline signer",
     reader: "ukify and systemd-measure (offline signing), tpm2_policyauthorize, tpm2_create -L",
     fed: "sign each digest and give the signatures to --format pcrsig --signatures, or seal to a digest",
     limits: &[
@@ -21,23 +21,24 @@ pub(super) const EXPORTER: Exporter = Exporter {
         "which boot and stage a digest is of stands in the report only",
     ],
     stage: StageRule::Several(DEFAULT_PHASES),
-    bank: BankRule::All,
     pcrs: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23],
     default_pcrs: &[KERNEL_BOOT],
-    content: Content::Values,
     alternatives: Alternatives::Joint,
-    options: &[],
-    warns: false,
-    signs: false,
-    parts: &[],
     write,
+    ..Exporter::BASE
 };
 
 fn write(export: &Export<'_>) -> Result<Output, ExportError> {
     let banks = export.banks.iter().map(|bank| {
         let digests = digests(export, *bank)?;
         let entries = digests.iter().map(|policy| {
-            object([("pcrs", list(policy.pcrs.iter().copied())), ("pol", policy.digest.to_string().into())])
+            let digest = policy.digest.to_string();
+            object([
+                ("pcrs", list(policy.pcrs.iter().copied())),
+                ("pol", digest.as_str().into()),
+                // What is signed: systemd would append a policyref here, which nothing of ours has.
+                ("tbs", digest.into()),
+            ])
         });
         Ok((bank.name(), list(entries)))
     });

@@ -222,6 +222,14 @@ impl<'d> Release<'d> {
         values.filter_map(move |(pcr, value)| Some((*pcr, value.digests.get(bank.name())?.as_str())))
     }
 
+    /// The enforced PCRs whose values would be others if an assumption failed.
+    #[must_use]
+    pub fn enforced_under(&self, assumption: &str) -> Vec<u8> {
+        let values = self.values.iter().filter(|(_, value)| value.enforced);
+        let resting = values.filter(|(_, value)| value.assumes.iter().any(|id| id == assumption));
+        resting.map(|(pcr, _)| *pcr).collect()
+    }
+
     /// A PCR that the format can't do without, enforced.
     ///
     /// # Errors

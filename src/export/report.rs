@@ -21,7 +21,8 @@ impl Report {
     pub(super) fn new(export: &Export<'_>, output: &Output) -> Self {
         let mut warnings: Vec<String> = super::select::mixture_warning(export).into_iter().collect();
         warnings.extend(output.warnings.iter().cloned());
-        let notes = notes(export).into_iter().chain(output.dropped.iter().cloned()).collect();
+        let notes = notes(export).into_iter().chain(output.dropped.iter().cloned());
+        let notes = notes.chain(accepted_boots(export)).chain(untold(export)).collect();
         let json = object([
             ("format", export.exporter.name.into()),
             ("stages", list(export.stages.iter().map(|stage| stage.name()))),
@@ -62,6 +63,7 @@ fn variant(export: &Export<'_>, release: &Release<'_>) -> Json {
             ("id", (&assumption.id).into()),
             ("statement", (&assumption.statement).into()),
             ("accepted", (export.accepted.all || export.accepted.ids.contains(&assumption.id)).into()),
+            ("shown_by", list(release.enforced_under(&assumption.id))),
         ])
     });
     object([
@@ -73,6 +75,27 @@ fn variant(export: &Export<'_>, release: &Release<'_>) -> Json {
         ("dropped", list(dropped)),
         ("assumptions", list(assumptions)),
     ])
+}
+
+/// Several boots are acceptable, which may be more than somebody meant who left a question open when predicting.
+fn accepted_boots(export: &Export<'_>) -> Option<String> {
+    let boots: Vec<&str> = export.distinct().iter().map(|release| release.id.as_str()).collect();
+    (boots.len() > 1).then(|| format!("{} boots are acceptable: {}", boots.len(), boots.join(", ")))
+}
+
+/// Assumptions that may fail without any enforced value being different.
+fn untold(export: &Export<'_>) -> Option<String> {
+    let mut ids: Vec<&str> = Vec::new();
+    for release in &export.releases {
+        for assumption in &release.scenario.assumptions {
+            let id = assumption.id.as_str();
+            if release.enforced_under(id).is_empty() && !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+    }
+    (!ids.is_empty())
+        .then(|| format!("no value that is enforced tells whether these hold: {}", ids.join(", ")))
 }
 
 /// One line for each reason, with the PCRs and variants that it concerns.

@@ -251,6 +251,12 @@ impl Release<'_> {
 }
 
 /// The value to write, with a reason when it is not enforced; or the reason why there is none.
+///
+/// A value is the digest of everything that was extended, so only a boot that measured exactly this has it. Where an
+/// assumption under a computed or observed value fails, the machine measures something else and is refused: nothing bad is
+/// accepted, and nobody has to vouch for it. (One that no enforced value rests on may fail unseen, see
+/// [`Release::enforced_under`].) A start value is another matter: nothing but the assumptions speaks for it, so that
+/// enforcing it is enforcing them, and somebody has to vouch for each.
 fn judge<'d>(
     entry: &'d PcrEntry,
     exporter: &Exporter,

@@ -1,6 +1,6 @@
 //! `systemd-measure calculate --json`: PCR 11 for each phase (`measure.c`, `verb_calculate`).
 
-use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, StageRule};
+use super::exporter::{ExportError, Exporter, Output, StageRule};
 use super::json::{list, object};
 use super::phases::{DEFAULT_PHASES, KERNEL_BOOT, phases};
 use super::release::Export;
@@ -13,16 +13,9 @@ pub(super) const EXPORTER: Exporter = Exporter {
     fed: "a file",
     limits: &["PCR 11 only", "one boot, so one profile of a UKI"],
     stage: StageRule::Several(DEFAULT_PHASES),
-    bank: BankRule::All,
     pcrs: &[KERNEL_BOOT],
-    default_pcrs: &[],
-    content: Content::Values,
-    alternatives: Alternatives::None,
-    options: &[],
-    warns: false,
-    signs: false,
-    parts: &[],
     write,
+    ..Exporter::BASE
 };
 
 fn write(export: &Export<'_>) -> Result<Output, ExportError> {

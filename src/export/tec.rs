@@ -3,7 +3,7 @@
 //! The operator (`compute-pcrs-lib`, `Part` and `combine_images`) ignores the values and computes them again from the
 //! events of all approved images; an event's `id` is a closed enumeration, and one unknown word makes the label fail.
 
-use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, StageRule};
+use super::exporter::{BankRule, Content, ExportError, Exporter, Output, StageRule};
 use super::json::{Json, list, object};
 use super::options::{OptionError, OptionSpec};
 use super::release::{Export, Release};
@@ -18,8 +18,7 @@ const IMAGE: OptionSpec = OptionSpec::text(
 );
 const NAME: OptionSpec =
     OptionSpec::text("approved-image", "NAME", "name of the ApprovedImage").default("image");
-const NAMESPACE: OptionSpec = OptionSpec::text("namespace", "NAME", "Kubernetes namespace of the objects")
-    .default("trusted-execution-clusters");
+const NAMESPACE: OptionSpec = super::options::NAMESPACE.default("trusted-execution-clusters");
 const FIRST_SEEN: OptionSpec =
     OptionSpec::text("first-seen", "TIME", "first_seen in the ConfigMap (RFC 3339)")
         .default("1970-01-01T00:00:00Z");
@@ -31,23 +30,21 @@ pub(super) const EXPORTER: Exporter = Exporter {
     reader: "the operator of Trusted Execution Clusters",
     fed: "label of the OCI image's configuration, set when it is built; kubectl apply for the ApprovedImage",
     limits: &[
-        "events of PCR 4, 7 and 11 with names from a closed list: no boot loader beside shim and GRUB, no .ucode, .splash, .dtb, .profile",
+        "events of PCR 4, 7, 11 and 14 with names from a closed list: no boot loader beside shim and GRUB, no .ucode, .splash, .dtb, .profile",
         "the first two images of PCR 4 take the names of shim and GRUB, so that the operator combines them as one part",
         "a register that nothing extends can't be stated; the operator's built-in policy wants PCR 14, which only shim extends",
+        "newer compute-pcrs has Pcr4Uki; it is not written, as operators built before refuse the label for it",
         "one boot for each image: the label belongs to the image",
         "the operator writes the ConfigMap itself; set the label instead where you can",
     ],
     stage: StageRule::Fixed(Stage::ExitBootServices),
     bank: BankRule::Fixed(HashAlgorithm::Sha256),
-    pcrs: &[4, 7, 11],
-    default_pcrs: &[],
+    pcrs: &[4, 7, 11, 14],
     content: Content::Events,
-    alternatives: Alternatives::None,
     options: &[IMAGE, NAME, NAMESPACE, FIRST_SEEN],
-    warns: false,
-    signs: false,
     parts: &["label", "approvedimage", "configmap"],
     write,
+    ..Exporter::BASE
 };
 
 fn write(export: &Export<'_>) -> Result<Output, ExportError> {
@@ -103,10 +100,10 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
 
 /// One register with its events, or why it can't be said.
 fn register(export: &Export<'_>, release: &Release<'_>, pcr: u8) -> Result<Json, String> {
-    let mut images = 0_usize;
+    let mut seen = Seen::default();
     let mut events = Vec::new();
     for measurement in export.measurements(release).filter(|measurement| measurement.pcr == pcr) {
-        let id = event_id(measurement, &mut images)
+        let id = event_id(measurement, &mut seen)
             .ok_or_else(|| format!("the label has no name for '{}'", measurement.description))?;
         let digest = measurement.digests.as_ref().and_then(|digests| digests.get("sha256"));
         events.push(object([
@@ -120,8 +117,17 @@ fn register(export: &Export<'_>, release: &Release<'_>, pcr: u8) -> Result<Json,
     Ok(object([("id", pcr.into()), ("value", value.into()), ("events", list(events))]))
 }
 
-/// The word for an event. `images` counts the images of PCR 4 so far.
-fn event_id(measurement: &MeasurementEntry, images: &mut usize) -> Option<String> {
+/// What came before in the same register.
+#[derive(Default)]
+struct Seen {
+    /// Images of PCR 4.
+    images: usize,
+    /// Keys of db in PCR 7.
+    authorities: usize,
+}
+
+/// The word for an event.
+fn event_id(measurement: &MeasurementEntry, seen: &mut Seen) -> Option<String> {
     let kind = measurement.event_type.as_deref()?;
     let word = match (measurement.pcr, kind) {
         (4, "EV_EFI_ACTION") if measurement.description == "Calling EFI Application from Boot Option" => {
@@ -129,8 +135,8 @@ fn event_id(measurement: &MeasurementEntry, images: &mut usize) -> Option<String
         }
         (4, "EV_SEPARATOR") => "Pcr4Separator",
         (4, "EV_EFI_BOOT_SERVICES_APPLICATION") => {
-            *images = images.saturating_add(1);
-            match *images {
+            seen.images = seen.images.saturating_add(1);
+            match seen.images {
                 1 => "Pcr4Shim",
                 2 => "Pcr4Grub",
                 3 => "Pcr4Vmlinuz",
@@ -146,7 +152,28 @@ fn event_id(measurement: &MeasurementEntry, images: &mut usize) -> Option<String
             "dbx" => "Pcr7Dbx",
             _ => return None,
         },
+        (7, "EV_EFI_VARIABLE_AUTHORITY") => match variable_name(measurement)?.as_str() {
+            // The key that let the first image start: shim's, or the UKI's that stands in its place.
+            "db" => {
+                seen.authorities = seen.authorities.saturating_add(1);
+                match seen.authorities {
+                    1 => "Pcr7ShimCert",
+                    2 => "Pcr7GrubDbCert",
+                    _ => return None,
+                }
+            }
+            "SbatLevel" => "Pcr7SbatLevel",
+            "vendor_db" => "Pcr7GrubVendorDbCert",
+            "MokListRT" => "Pcr7GrubMokListCert",
+            _ => return None,
+        },
         (11, "EV_IPL") => return section_id(measurement),
+        (14, "EV_IPL") => match shim_variable(measurement)?.as_str() {
+            "MokList" => "Pcr14MokList",
+            "MokListX" => "Pcr14MokListX",
+            "MokListTrusted" => "Pcr14MokListTrusted",
+            _ => return None,
+        },
         _ => return None,
     };
     Some(word.to_owned())
@@ -158,6 +185,12 @@ fn variable_name(measurement: &MeasurementEntry) -> Option<String> {
     let length = u64::from_le_bytes(data.get(16..24)?.try_into().ok()?);
     let bytes = usize::try_from(length).ok()?.checked_mul(2)?;
     utf16(data.get(32..32_usize.checked_add(bytes)?)?)
+}
+
+/// shim writes the variable's name as ASCII into the log (`mok.c`).
+fn shim_variable(measurement: &MeasurementEntry) -> Option<String> {
+    let data = hex::decode(measurement.event_data.as_deref()?).ok()?;
+    String::from_utf8(data).ok().map(|text| text.trim_end_matches('\0').to_owned())
 }
 
 /// Sections by the name that the stub writes into the log; the content's event has the section as its source.

@@ -4,11 +4,10 @@
 //! Formats as in Trustee's `rvps` (`extractors/sample`, `storage/local_json`), `kbs` (`attestation-policy` route) and
 //! trustee-operator (`kbsRvpsRefValuesConfigMapName`).
 
-use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, StageRule};
+use super::exporter::{Alternatives, BankRule, ExportError, Exporter, Output};
 use super::json::{Json, list, object};
-use super::options::{OptionError, OptionSpec};
+use super::options::{NAMESPACE, OptionError, OptionSpec};
 use super::release::Export;
-use crate::boot::Stage;
 use crate::tcg::HashAlgorithm;
 
 const POLICY: &str = include_str!("trustee.rego");
@@ -23,8 +22,6 @@ const NAME: OptionSpec = OptionSpec::text(
     "name of the reference values: lower case letters, digits, _ (or - in Kubernetes names)",
 )
 .default("premeasure");
-const NAMESPACE: OptionSpec =
-    OptionSpec::text("namespace", "NAME", "Kubernetes namespace of the objects").default("default");
 const EXPIRATION: OptionSpec = OptionSpec::text(
     "expiration",
     "TIME",
@@ -41,21 +38,17 @@ pub(super) const EXPORTER: Exporter = Exporter {
     limits: &[
         "reference values alone enforce nothing: both policies have to be installed",
         "registering a name replaces its values: export the union of the releases each time",
+        "kbs-client's set-sample-reference-value stores one value for a name: several boots have to go as the message",
         "the default policy looks at PCR 11 only and at no tuples; ours compares whole boots",
         "the quote has to select all 24 PCRs, as claims are numbered by position",
         "nothing expires: RVPS does not look at the date",
         "PCR 8 is left out: guest components extend their init data into it",
         "TEE reference values (measurement, tcb_..., mr_td) and trusted_aks have to come from elsewhere",
     ],
-    stage: StageRule::One(Stage::Ready),
     bank: BankRule::Fixed(HashAlgorithm::Sha256),
     pcrs: &[0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 12, 13, 14, 15],
-    default_pcrs: &[],
-    content: Content::Values,
     alternatives: Alternatives::Joint,
     options: &[NAME, NAMESPACE, EXPIRATION],
-    warns: false,
-    signs: false,
     parts: &[
         "payload",
         "message",
@@ -67,6 +60,7 @@ pub(super) const EXPORTER: Exporter = Exporter {
         "coverage",
     ],
     write,
+    ..Exporter::BASE
 };
 
 fn write(export: &Export<'_>) -> Result<Output, ExportError> {
@@ -148,6 +142,12 @@ fn config_map(export: &Export<'_>, name: &str, values: &[(String, Json)]) -> Res
 
 fn warnings(export: &Export<'_>) -> Vec<String> {
     let mut warnings = Vec::new();
+    if export.distinct().len() > 1 {
+        warnings.push(
+            "kbs-client's set-sample-reference-value stores one value for a name: register the message, which has all boots"
+                .to_owned(),
+        );
+    }
     let lacks = |pcr: u8| export.releases.iter().any(|release| !release.values.contains_key(&pcr));
     if lacks(12) || lacks(13) {
         warnings.push(

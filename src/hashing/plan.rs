@@ -152,6 +152,29 @@ impl DigestPlan {
         id
     }
 
+    /// Bytes of one stream.
+    #[must_use]
+    pub fn length(&self, stream: StreamId) -> u64 {
+        let segments = self.streams.get(stream.0).map_or(&[][..], |stream| &stream.segments);
+        segments.iter().map(Segment::len).fold(0, u64::saturating_add)
+    }
+
+    /// A plan with some of the streams, and what they are called in it.
+    #[must_use]
+    pub fn subset(
+        &self,
+        streams: impl IntoIterator<Item = StreamId>,
+    ) -> (Self, BTreeMap<StreamId, StreamId>) {
+        let mut plan = Self::new();
+        let mut names = BTreeMap::new();
+        for id in streams {
+            if let Some(stream) = self.streams.get(id.0) {
+                names.insert(id, plan.insert(stream.only, stream.segments.iter().cloned()));
+            }
+        }
+        (plan, names)
+    }
+
     /// Bytes that [`DigestPlan::compute`] will read, for a progress bar.
     #[must_use]
     pub fn bytes_to_read(&self) -> u64 {

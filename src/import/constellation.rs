@@ -115,7 +115,8 @@ fn boot(format: &'static str, name: &str, map: &BTreeMap<u32, Measurement>) -> R
         if measurement.expected.starts_with("1234123412341234") {
             return Err(content(format, place, "is the placeholder that Constellation refuses"));
         }
-        boot.add(pcr(format, &place, &index.to_string())?, digest, measurement.warn_only);
+        let pcr = pcr(format, &place, &index.to_string())?;
+        boot.add(format, &place, (pcr, digest))?.warn_only = measurement.warn_only;
     }
     Ok(boot)
 }

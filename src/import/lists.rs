@@ -94,7 +94,7 @@ fn boot(format: &'static str, place: &str, values: &BTreeMap<String, String>) ->
     for (name, value) in values {
         let number =
             name.strip_prefix("pcr").ok_or_else(|| content(format, place, format!("'{name}' is no PCR")))?;
-        boot.add(pcr(format, place, number)?, digest(format, place, value)?, false);
+        boot.add(format, place, (pcr(format, place, number)?, digest(format, place, value)?))?;
     }
     Ok(boot)
 }

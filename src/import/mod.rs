@@ -3,6 +3,8 @@
 //! Each reader takes the bytes of one file and is strict about what the format's own consumer is strict about. The result
 //! is the same for all of them: [`PolicyValues`].
 
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
+
 pub(crate) mod constellation;
 mod events;
 mod lists;
@@ -232,10 +234,19 @@ fn components(format: &'static str, components: Vec<Component>) -> Result<Policy
 }
 
 impl Boot {
-    /// Adds a value; a PCR that has one already gets one more bank.
-    fn add(&mut self, pcr: PcrIndex, digest: Digest, warn_only: bool) {
+    /// Adds a value; a PCR that has one already gets one more bank. Two values of one bank would leave open which is meant.
+    fn add(
+        &mut self,
+        format: &'static str,
+        place: &str,
+        (pcr, digest): (PcrIndex, Digest),
+    ) -> Result<&mut BootValue, ImportError> {
         let value = self.values.entry(pcr).or_default();
+        if value.digests.get(digest.algorithm()).is_some_and(|known| known != digest) {
+            let problem = format!("PCR {pcr} has two values in {}", digest.algorithm());
+            return Err(content(format, place, problem));
+        }
         value.digests = value.digests.iter().chain([digest]).collect();
-        value.warn_only = warn_only;
+        Ok(value)
     }
 }

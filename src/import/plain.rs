@@ -1,5 +1,7 @@
 //! Text forms, read line by line.
 
+use std::collections::BTreeMap;
+
 use super::{Boot, ImportError, PolicyValues, boots, content, digest, digest_of, pcr};
 
 /// Our CSV: each variant is an acceptable boot.
@@ -9,7 +11,8 @@ pub(super) fn csv(bytes: &[u8]) -> Result<PolicyValues, ImportError> {
     if lines.next().map(|(_, line)| line) != Some("variant,stage,bank,pcr,status,assumes,digest") {
         return Err(content(FORMAT, "line 1", "expected variant,stage,bank,pcr,status,assumes,digest"));
     }
-    let mut list: Vec<Boot> = Vec::new();
+    let mut by_name: BTreeMap<&str, Boot> = BTreeMap::new();
+    let mut order = Vec::new();
     for (number, line) in lines {
         let place = format!("line {number}");
         // The name may be quoted and hold commas; the other fields are plain.
@@ -19,16 +22,13 @@ pub(super) fn csv(bytes: &[u8]) -> Result<PolicyValues, ImportError> {
         };
         let digest = digest_of(FORMAT, &place, bank, value)?;
         let pcr = pcr(FORMAT, &place, index)?;
-        match list.iter_mut().find(|boot| boot.name == *name) {
-            Some(boot) => boot.add(pcr, digest, false),
-            None => {
-                let mut boot = Boot { name: (*name).to_owned(), ..Boot::default() };
-                boot.add(pcr, digest, false);
-                list.push(boot);
-            }
-        }
+        let boot = by_name.entry(name).or_insert_with(|| {
+            order.push(*name);
+            Boot { name: (*name).to_owned(), ..Boot::default() }
+        });
+        boot.add(FORMAT, &place, (pcr, digest))?;
     }
-    boots(FORMAT, list)
+    boots(FORMAT, order.into_iter().filter_map(|name| by_name.remove(name)).collect())
 }
 
 /// `PCR4_SHA256=...`; other variables are passed over.
@@ -44,11 +44,8 @@ pub(super) fn env(bytes: &[u8]) -> Result<PolicyValues, ImportError> {
         let (index, bank) = name
             .split_once('_')
             .ok_or_else(|| content(FORMAT, place.as_str(), "expected PCR<n>_<BANK>=<digest>"))?;
-        boot.add(
-            pcr(FORMAT, &place, index)?,
-            digest_of(FORMAT, &place, bank, value.trim_matches(['"', '\'']))?,
-            false,
-        );
+        let digest = digest_of(FORMAT, &place, bank, value.trim_matches(['"', '\'']))?;
+        boot.add(FORMAT, &place, (pcr(FORMAT, &place, index)?, digest))?;
     }
     boots(FORMAT, vec![boot])
 }
@@ -70,7 +67,8 @@ pub(super) fn tpm2_yaml(bytes: &[u8]) -> Result<PolicyValues, ImportError> {
             ("", _) => bank = Some(name.trim()),
             (value, Some(bank)) => {
                 let value = value.strip_prefix("0x").unwrap_or(value);
-                boot.add(pcr(FORMAT, &place, name)?, digest_of(FORMAT, &place, bank, value)?, false);
+                let digest = digest_of(FORMAT, &place, bank, value)?;
+                boot.add(FORMAT, &place, (pcr(FORMAT, &place, name)?, digest))?;
             }
             (_, None) => return Err(content(FORMAT, place, "a PCR stands before any bank")),
         }
@@ -99,7 +97,8 @@ pub(super) fn kairos(bytes: &[u8]) -> Result<PolicyValues, ImportError> {
         let value = unquote(value);
         // An empty value is learnt at the next contact: it demands nothing.
         if !value.is_empty() {
-            boot.add(pcr(FORMAT, &place, &unquote(name))?, digest(FORMAT, &place, &value)?, false);
+            let pcr = pcr(FORMAT, &place, &unquote(name))?;
+            boot.add(FORMAT, &place, (pcr, digest(FORMAT, &place, &value)?))?;
         }
     }
     boots(FORMAT, vec![boot])

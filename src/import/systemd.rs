@@ -27,22 +27,18 @@ pub(super) fn measure(bytes: &[u8]) -> Result<PolicyValues, ImportError> {
         hash: String,
     }
     let banks: BTreeMap<String, Vec<Entry>> = json(FORMAT, bytes)?;
-    let mut list: Vec<Boot> = Vec::new();
+    let mut phases: BTreeMap<String, Boot> = BTreeMap::new();
     for (bank, entries) in &banks {
         for entry in entries {
             let digest = digest_of(FORMAT, bank, bank, &entry.hash)?;
             let pcr = pcr(FORMAT, bank, &entry.pcr.to_string())?;
-            match list.iter_mut().find(|boot| boot.name == entry.phase) {
-                Some(boot) => boot.add(pcr, digest, false),
-                None => {
-                    let mut boot = Boot { name: entry.phase.clone(), ..Boot::default() };
-                    boot.add(pcr, digest, false);
-                    list.push(boot);
-                }
-            }
+            let new = || Boot { name: entry.phase.clone(), ..Boot::default() };
+            let boot = phases.entry(entry.phase.clone()).or_insert_with(new);
+            boot.add(FORMAT, bank, (pcr, digest))?;
         }
     }
-    boots(FORMAT, list)
+    // A phase's path begins with that of the phase before, so the order of the names is that of the boot.
+    boots(FORMAT, phases.into_values().collect())
 }
 
 /// One `.pcrlock` file: a component with one variant.

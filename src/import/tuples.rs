@@ -23,7 +23,8 @@ pub(super) fn aws(bytes: &[u8]) -> Result<PolicyValues, ImportError> {
             continue;
         }
         let number = name.strip_prefix("PCR").ok_or_else(|| content("aws", name.as_str(), "is no PCR"))?;
-        boot.add(pcr("aws", name, number)?, digest_of("aws", name, "sha384", value)?, false);
+        let digest = digest_of("aws", name, "sha384", value)?;
+        boot.add("aws", name, (pcr("aws", name, number)?, digest))?;
     }
     if !algorithm {
         return Err(content("aws", "Measurements.HashAlgorithm", "expected SHA384"));
@@ -81,7 +82,8 @@ pub(super) fn aws_kms(bytes: &[u8]) -> Result<PolicyValues, ImportError> {
                         }
                     },
                 };
-                boot.add(pcr(FORMAT, key, number)?, digest_of(FORMAT, key, "sha384", value)?, false);
+                let digest = digest_of(FORMAT, key, "sha384", value)?;
+                boot.add(FORMAT, key, (pcr(FORMAT, key, number)?, digest))?;
             }
         }
         if !boot.values.is_empty() {

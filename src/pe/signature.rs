@@ -12,7 +12,9 @@ use der::{Decode, Encode, SliceReader, Tag, Tagged};
 use x509_cert::time::Time;
 
 use super::certificate::SignerCertificate;
-use super::signed_data::{Attribute, ContentInfo, SignedData, SignerInfo, SpcIndirectDataContent, elements};
+use super::signed_data::{
+    Attribute, ContentInfo, SignedData, SignerInfo, SpcIndirectDataContent, detached_parts, elements,
+};
 use crate::source::Blob;
 use crate::tcg::{Digest, DigestSet, HashAlgorithm};
 
@@ -174,6 +176,22 @@ impl Signature {
         })
     }
 
+    /// The signers of a message whose content lies elsewhere.
+    ///
+    /// # Errors
+    /// [`SignatureError`].
+    pub fn parse_detached(message: &[u8], content: &[u8]) -> Result<Vec<Signer>, SignatureError> {
+        let info = ContentInfo::decode(&mut SliceReader::new(message)?)?;
+        expect(info.content_type, ID_SIGNED_DATA)?;
+        let (certificates, signers) = detached_parts(info.content.value)?;
+        let (certificates, _) = read_certificates(certificates)?;
+        let signers = elements(signers)?;
+        Ok(signers
+            .into_iter()
+            .map(|signer| Signer::parse(signer, content, &certificates))
+            .collect::<der::Result<_>>()?)
+    }
+
     /// Whether `signer`'s signature is about the image that has these image digests.
     #[must_use]
     pub fn coverage(&self, signer: &Signer, image: &DigestSet) -> Coverage {
@@ -188,6 +206,12 @@ impl Signature {
 }
 
 impl Signer {
+    /// The signed attributes, where there are any, are about the content.
+    #[must_use]
+    pub fn is_about_content(&self) -> bool {
+        self.content == ContentLink::Holds
+    }
+
     fn parse(info: &[u8], hashed: &[u8], certificates: &[SignerCertificate]) -> der::Result<Self> {
         let info = SignerInfo::from_der(info)?;
         let digest_algorithm = DigestOid(info.digest_algorithm.oid);

@@ -44,6 +44,20 @@ impl<'a> SignedData<'a> {
     }
 }
 
+/// Certificates and signers of a `SignedData` whose `encapContentInfo` has no content.
+pub(super) fn detached_parts(sequence: AnyRef<'_>) -> der::Result<(Option<AnyRef<'_>>, AnyRef<'_>)> {
+    sequence.sequence(|reader| {
+        reader.decode::<u8>()?;
+        let _digest_algorithms: AnyRef<'_> = reader.decode()?;
+        let _encap_content_info: AnyRef<'_> = reader.decode()?;
+        let certificates = optional(reader, TagNumber::N0)?;
+        let _revocation_lists = optional(reader, TagNumber::N1)?;
+        let signer_infos: AnyRef<'_> = reader.decode()?;
+        signer_infos.tag().assert_eq(Tag::Set)?;
+        Ok((certificates, signer_infos))
+    })
+}
+
 /// `SignerInfo`, its sets still closed.
 pub(super) struct SignerInfo<'a> {
     pub(super) identifier: SignerIdentifier,

@@ -71,9 +71,9 @@ pub(super) fn policy(
     Ok(Some(Arc::new(policy)))
 }
 
-/// The lists that shim goes by, where shim is the loader: `MokList` beside `db`, `MokListX` beside `dbx`.
+/// The lists that shim goes by, where there is a shim: `MokList` beside `db`, `MokListX` beside `dbx`.
 fn shim_lists(chain: &BootChain, policy: &SecureBootPolicy, firmware: &Databases) -> Option<Databases> {
-    let shim = Shim::of(&chain.loader.as_ref()?.image).ok().flatten()?;
+    let shim = Shim::of(&chain.shim.as_ref()?.image).ok().flatten()?;
     let stored = |name: &str| policy.variables.shim_variable(name).bytes().unwrap_or_default().to_vec();
     let db = Database::parse(&shim.mok_list(&stored("MokList"))).ok()?;
     let own = Database::parse(&shim.mok_list_x(&stored("MokListX"))).ok()?;

@@ -62,6 +62,7 @@ pub fn document(prediction: &Prediction) -> Result<Document, PeError> {
             })
             .collect(),
         images: vec![image],
+        materials: Vec::new(),
         scenarios,
         variants,
         rules: rules(prediction),
@@ -146,6 +147,7 @@ fn facts(prediction: &Prediction) -> Result<Facts, PeError> {
             .chain
             .loader
             .as_ref()
+            .or(prediction.chain.shim.as_ref())
             .map(|loader| magic(&loader.image))
             .transpose()?
             .flatten(),

@@ -29,6 +29,9 @@ pub struct Document {
     pub stages: Vec<StageEntry>,
     /// The images.
     pub images: Vec<Image>,
+    /// What the images are made of: manifests and software bills of materials.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub materials: Vec<MaterialEntry>,
     /// Ways to boot.
     pub scenarios: Vec<ScenarioEntry>,
     /// Image and scenario together, with the values.
@@ -88,6 +91,36 @@ pub struct InputEntry {
     /// Image digest (Authenticode), of PE files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_digest: Option<BankDigests>,
+}
+
+/// A bill of materials.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaterialEntry {
+    /// File name.
+    pub name: String,
+    /// What it is.
+    pub format: String,
+    /// Its name for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identifier: Option<String>,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// Packages that it lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packages: Option<u64>,
+}
+
+impl From<&crate::materials::Material> for MaterialEntry {
+    fn from(material: &crate::materials::Material) -> Self {
+        Self {
+            name: material.name.clone(),
+            format: material.format.to_owned(),
+            identifier: material.identifier.clone(),
+            sha256: material.sha256.clone(),
+            packages: material.packages,
+        }
+    }
 }
 
 /// What was found in an image.

@@ -17,9 +17,9 @@ const MAX_EXTENSIONS: usize = 64;
 
 /// A certificate: the parts that decide whether it may vouch for another one.
 #[derive(Debug, Clone)]
-pub(super) struct Certificate {
+pub(crate) struct Certificate {
     /// The whole encoding.
-    pub(super) der: Vec<u8>,
+    pub(crate) der: Vec<u8>,
     /// `TBSCertificate` with its header: what the issuer signed.
     to_be_signed: Vec<u8>,
     /// `subject`, encoded.
@@ -35,18 +35,18 @@ pub(super) struct Certificate {
 
 /// A public key as `SubjectPublicKeyInfo` holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct PublicKey {
+pub(crate) struct PublicKey {
     /// `algorithm.algorithm`.
-    pub(super) algorithm: ObjectIdentifier,
+    pub(crate) algorithm: ObjectIdentifier,
     /// `algorithm.parameters`, when it is the name of a curve.
-    pub(super) curve: Option<ObjectIdentifier>,
+    pub(crate) curve: Option<ObjectIdentifier>,
     /// `subjectPublicKey`: `RSAPublicKey`, or a point.
-    pub(super) bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Certificate {
     /// Reads one certificate. Bytes behind it are ignored, as OpenSSL's `d2i_X509` does.
-    pub(super) fn parse(der: &[u8]) -> der::Result<Self> {
+    pub(crate) fn parse(der: &[u8]) -> der::Result<Self> {
         if der.len() > MAX_SIZE {
             return Err(der::ErrorKind::Overlength.into());
         }
@@ -70,7 +70,7 @@ impl Certificate {
     }
 
     /// The holder's key.
-    pub(super) fn key(&self) -> &PublicKey {
+    pub(crate) fn key(&self) -> &PublicKey {
         &self.key
     }
 
@@ -83,15 +83,20 @@ impl Certificate {
     ///
     /// # Errors
     /// When the signature's algorithm is one that we can't check, so that we don't know.
-    pub(super) fn issued(&self, other: &Self) -> Result<bool, KeyError> {
+    pub(crate) fn issued(&self, other: &Self) -> Result<bool, KeyError> {
         if self.subject != other.issuer || !self.may_issue {
             return Ok(false);
         }
         verify(&self.key, other.signature_algorithm, None, &other.to_be_signed, &other.signature)
     }
 
+    /// How its issuer signed it.
+    pub(crate) fn signature_algorithm(&self) -> ObjectIdentifier {
+        self.signature_algorithm
+    }
+
     /// The common name of the holder, or what there is of a name.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let subject = crate::tcg::event_data::subject(&self.der).unwrap_or_default();
         let common = subject.split(',').find_map(|part| part.strip_prefix("CN=")).map(str::to_owned);
         common.unwrap_or(subject)
@@ -160,7 +165,8 @@ impl ToBeSigned {
 }
 
 impl PublicKey {
-    fn read<'a>(reader: &mut SliceReader<'a>) -> der::Result<Self> {
+    /// Reads a `SubjectPublicKeyInfo`.
+    pub(crate) fn read<'a>(reader: &mut SliceReader<'a>) -> der::Result<Self> {
         let info: AnyRef<'a> = AnyRef::decode(reader)?;
         let mut fields = SliceReader::new(info.value())?;
         let algorithm = AlgorithmIdentifierRef::decode(&mut fields)?;

@@ -6,19 +6,19 @@ use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
 use super::certificate::PublicKey;
 use crate::tcg::HashAlgorithm;
 
-const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
-const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
-const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
-const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+pub(crate) const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+pub(crate) const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+pub(crate) const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+pub(crate) const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 
 /// A signature that can't be checked here, though a firmware may be able to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("signature algorithm {signature} with a key of type {key} can't be checked")]
-pub(super) struct KeyError {
+pub(crate) struct KeyError {
     /// Object identifier of the signature's algorithm.
-    pub(super) signature: ObjectIdentifier,
+    pub(crate) signature: ObjectIdentifier,
     /// Object identifier of the key's algorithm, or of its curve.
-    pub(super) key: ObjectIdentifier,
+    pub(crate) key: ObjectIdentifier,
 }
 
 /// `value` is `key`'s signature of `message`. `digest` is the hash algorithm where `algorithm` does not name one

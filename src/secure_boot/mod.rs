@@ -5,10 +5,11 @@
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
 
-mod certificate;
+pub(crate) mod certificate;
 mod database;
+mod detached;
 mod from_log;
-mod key;
+pub(crate) mod key;
 mod key_file;
 mod refusal;
 mod shim;
@@ -17,6 +18,7 @@ mod verify;
 mod virt_firmware;
 
 pub use database::{Database, MAX_VARIABLE, certificate_list};
+pub use detached::{Account, verify_detached};
 pub use from_log::LogVariableError;
 pub use key_file::{KeyFileError, read_key_file};
 pub use refusal::Refusal;

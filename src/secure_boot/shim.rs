@@ -19,6 +19,8 @@ const SBAT_ORIGINAL: &[u8] = b"sbat,1,2021030218\n";
 pub struct Shim {
     /// Generation of the component `shim` in its `.sbat`: 4 from version 15.8 on.
     pub generation: u32,
+    /// Version in `.data.ident`, major and minor.
+    pub version: Option<(u16, u16)>,
     /// The vendor's keys as signature lists.
     authorized: Vec<u8>,
     /// The vendor's revocations as signature lists.
@@ -61,6 +63,7 @@ impl Shim {
         let (authorized, deauthorized) = read_vendor(&vendor)?;
         Ok(Some(Self {
             generation: generation(&section(".sbat")?.unwrap_or_default()),
+            version: version(&section(".data.ident")?.unwrap_or_default()),
             authorized,
             deauthorized,
             automatic_level: read_automatic_level(&levels)?,
@@ -146,6 +149,14 @@ fn read_automatic_level(section: &[u8]) -> Result<Vec<u8>, ParseError> {
     let offset = reader.u32("automatic SBAT level")?;
     text.take(offset.into(), "automatic SBAT level")?;
     Ok(text.rest().split(|byte| *byte == 0).next().unwrap_or_default().to_vec())
+}
+
+/// The line `$Version: 16.1 $` (shim `version.c.in`).
+fn version(ident: &[u8]) -> Option<(u16, u16)> {
+    let text = String::from_utf8_lossy(ident);
+    let (_, rest) = text.split_once("$Version: ")?;
+    let (major, minor) = rest.split_whitespace().next()?.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 /// The second field of the line `shim,N,...`.

@@ -3,7 +3,7 @@
 use super::database::{Database, MAX_VARIABLE};
 use super::verify::Databases;
 use crate::bytes::{ParseError, ParseErrorKind, Reader};
-use crate::uefi::guid::{GLOBAL_VARIABLE, Guid, IMAGE_SECURITY_DATABASE, SHIM_LOCK, guid};
+use crate::uefi::guid::{GLOBAL_VARIABLE, Guid, IMAGE_SECURITY_DATABASE, SHIM_LOCK, SYSTEMD_LOADER, guid};
 use crate::uefi::variable_store::Variable;
 
 /// `gEfiSecureBootEnableDisableGuid` of EDK2.
@@ -229,5 +229,8 @@ pub fn efivarfs_variable(file_name: &str, bytes: &[u8]) -> Result<Option<Variabl
 
 fn vendor_of(name: &str) -> Option<Guid> {
     let key = Key::ALL.into_iter().find(|key| key.name() == name).map(Key::vendor);
-    key.or_else(|| ["SecureBoot", "SetupMode"].contains(&name).then_some(GLOBAL_VARIABLE))
+    let boot = ["SecureBoot", "SetupMode", "BootOrder", "BootNext"].contains(&name)
+        || name.strip_prefix("Boot").is_some_and(|rest| rest.len() == 4);
+    let loader = name.starts_with("Loader").then_some(SYSTEMD_LOADER);
+    key.or(boot.then_some(GLOBAL_VARIABLE)).or(loader)
 }

@@ -6,10 +6,18 @@
 
 pub mod dsse;
 mod key;
+#[cfg(feature = "pkcs11")]
+mod pkcs11;
+#[cfg(feature = "pkcs11")]
+mod pkcs11_uri;
 mod public;
 pub mod sigstore;
 
 pub use key::{PrivateKey, Signer};
+#[cfg(feature = "pkcs11")]
+pub use pkcs11::TokenKey;
+#[cfg(feature = "pkcs11")]
+pub use pkcs11_uri::KeyUri;
 pub use public::PublicKey;
 
 /// How a signature is made.
@@ -67,6 +75,9 @@ pub enum SignError {
     /// The operation needs RSA.
     #[error("this needs an RSA key, the key is for {0}")]
     NotRsa(&'static str),
+    /// A PKCS #11 module or token, or the URI that names a key on it.
+    #[error("PKCS #11: {0}")]
+    Token(String),
     /// The library refused.
     #[error("signing failed: {0}")]
     Failed(String),

@@ -42,6 +42,22 @@ impl PublicKey {
         }
         let key = rsa::PublicKey::from_public_key_pem(text)
             .map_err(|error| SignError::PublicKey(error.to_string()))?;
+        Self::rsa(key)
+    }
+
+    /// An RSA key from its modulus and public exponent, big-endian.
+    ///
+    /// # Errors
+    /// [`SignError::PublicKey`].
+    #[cfg(feature = "pkcs11")]
+    pub(super) fn from_rsa(modulus: &[u8], exponent: &[u8]) -> Result<Self, SignError> {
+        let number = rsa::BoxedUint::from_be_slice_vartime;
+        let key = rsa::PublicKey::new(number(modulus), number(exponent))
+            .map_err(|error| SignError::PublicKey(error.to_string()))?;
+        Self::rsa(key)
+    }
+
+    fn rsa(key: rsa::PublicKey) -> Result<Self, SignError> {
         if key.size() < MIN_RSA_BYTES {
             return Err(SignError::PublicKey("RSA keys below 2048 bits are refused".to_owned()));
         }

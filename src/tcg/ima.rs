@@ -12,6 +12,7 @@ use std::borrow::Cow;
 
 use crate::bytes::{ParseError, ParseErrorKind, Reader};
 
+use super::boot_aggregate::field;
 use super::cel::{Content, MAX_RECORDS, Record, RecordDigests, Records};
 use super::eventlog::Register;
 use super::{Digest, HashAlgorithm, PcrIndex};
@@ -108,7 +109,7 @@ fn bounded(reader: &mut Reader<'_>, what: &'static str, limit: u32) -> Result<u3
 }
 
 /// The oldest template hashes the name in a buffer of 256 bytes.
-fn legacy(file_hash: &[u8], name: &[u8]) -> Vec<u8> {
+pub(super) fn legacy(file_hash: &[u8], name: &[u8]) -> Vec<u8> {
     let mut measured = file_hash.to_vec();
     measured.extend_from_slice(name);
     measured.resize(file_hash.len().saturating_add(256), 0);
@@ -221,17 +222,16 @@ fn template_data(name: &str, fields: &str) -> Vec<Vec<u8>> {
     candidates
 }
 
-/// A field of template data: its length and its bytes.
-fn field(bytes: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
-    [&length[..], bytes].concat()
-}
-
 /// What a kernel extends a bank with whose hash function it lacks: the SHA-1 digest, zeros behind it. Linux 6.1 of
 /// Debian 12 does so in its SHA-384 and SHA-512 banks.
 #[must_use]
 pub fn padded(record: &Record<'_>, bank: HashAlgorithm) -> Option<Digest> {
-    let sha1 = record.digests.get(HashAlgorithm::Sha1)?;
+    pad(record.digests.get(HashAlgorithm::Sha1)?, bank)
+}
+
+/// A SHA-1 digest as such a kernel extends it into another bank.
+#[must_use]
+pub fn pad(sha1: Digest, bank: HashAlgorithm) -> Option<Digest> {
     let filler =
         sha1.as_bytes().first().copied().filter(|_| sha1.as_bytes().iter().all(|byte| *byte == 0xFF));
     let mut bytes = sha1.as_bytes().to_vec();

@@ -8,6 +8,7 @@
 //! - *CEL*: TCG Canonical Event Log Format, version 1.0
 
 mod algorithm;
+pub mod boot_aggregate;
 pub mod cel;
 pub mod check;
 mod digest;
@@ -15,6 +16,8 @@ pub mod event_data;
 mod event_type;
 pub mod eventlog;
 pub mod ima;
+pub mod nvpcr;
+mod overlap;
 mod pcr;
 pub mod tcg2_writer;
 pub mod timeline;

@@ -7,9 +7,13 @@ use std::fmt;
 use crate::bytes::{ParseError, ParseErrorKind};
 
 use super::cel::{self, CelError, Content, Record, Records, record_of};
-use super::eventlog::{BrokenLog, EventLog, Header, RegisterKind, Replay, Trailer};
-use super::{HashAlgorithm, ima};
+use super::eventlog::{
+    self, BrokenLog, EventLog, Header, Register, RegisterKind, Replay, Trailer, read_final_events,
+};
+use super::{HashAlgorithm, ima, overlap};
 use crate::uefi::variable::Uintn;
+
+pub use super::overlap::Overlap;
 
 /// What kind of log some bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +24,8 @@ pub enum LogFormat {
     CryptoAgile,
     /// Firmware of a confidential guest.
     Ccel,
+    /// Firmware's table of events after its log was handed out.
+    FinalEvents,
     /// Canonical event log, JSON.
     CelJson,
     /// Canonical event log, CBOR.
@@ -83,6 +89,9 @@ impl<'a> BootLog<'a> {
             }
             _ if cel::looks_like_cbor(bytes) => Self::records(LogFormat::CelCbor, cel::read_cbor(bytes)),
             _ if cel::looks_like_tlv(bytes) => Self::records(LogFormat::CelTlv, cel::read_tlv(bytes)),
+            _ if eventlog::looks_like_final_events(bytes) => {
+                Self::records(LogFormat::FinalEvents, read_final_events(bytes))
+            }
             _ => Self::firmware(EventLog::parse(bytes)),
         }
     }
@@ -116,13 +125,20 @@ impl<'a> BootLog<'a> {
         }
     }
 
-    /// The same log with its registers read as those of `kind`, if it is a firmware log.
+    /// The same log with its registers read as those of `kind`, if firmware wrote it.
     #[must_use]
-    pub fn with_register_kind(self, kind: RegisterKind) -> Self {
-        match self.body {
-            Body::Firmware(log) => Self { body: Body::Firmware(log.with_register_kind(kind)), ..self },
-            Body::Records(_) => self,
-        }
+    pub fn with_register_kind(mut self, kind: RegisterKind) -> Self {
+        self.body = match self.body {
+            Body::Firmware(log) => Body::Firmware(log.with_register_kind(kind)),
+            Body::Records(mut records) if self.format == LogFormat::FinalEvents => {
+                for record in &mut records {
+                    record.register = Register::of(kind, record.register.index());
+                }
+                Body::Records(records)
+            }
+            other => other,
+        };
+        self
     }
 
     /// How many records it has.
@@ -140,13 +156,14 @@ impl<'a> BootLog<'a> {
         self.len() == 0
     }
 
-    /// Which registers it extends; `None` when it extends none.
+    /// Which registers it extends; `None` when it extends none, or does not say: the indices of a final events
+    /// table are those of the log beside it.
     #[must_use]
     pub fn register_kind(&self) -> Option<RegisterKind> {
-        use super::eventlog::Register;
         match &self.body {
             Body::Firmware(log) => Some(log.register_kind()),
             Body::Records(records) => records.iter().find_map(|record| match record.register {
+                Register::Pcr(_) if self.format == LogFormat::FinalEvents => None,
                 Register::Pcr(_) => Some(RegisterKind::Pcr),
                 Register::Mr(_) => Some(RegisterKind::Mr),
                 Register::Nv(_) | Register::None(_) => None,
@@ -201,9 +218,10 @@ impl<'a> BootLog<'a> {
     fn rank(&self) -> u8 {
         match self.format {
             LogFormat::Sha1 | LogFormat::CryptoAgile | LogFormat::Ccel => 0,
-            LogFormat::CelJson | LogFormat::CelCbor | LogFormat::CelTlv => 1,
-            LogFormat::ImaBinary | LogFormat::ImaAscii => 2,
-            LogFormat::Systemd => 3,
+            LogFormat::FinalEvents => 1,
+            LogFormat::CelJson | LogFormat::CelCbor | LogFormat::CelTlv => 2,
+            LogFormat::ImaBinary | LogFormat::ImaAscii => 3,
+            LogFormat::Systemd => 4,
         }
     }
 }
@@ -214,6 +232,7 @@ impl fmt::Display for LogFormat {
             Self::Sha1 => "SHA-1 event log",
             Self::CryptoAgile => "crypto-agile event log",
             Self::Ccel => "CC event log",
+            Self::FinalEvents => "final events table",
             Self::CelJson => "CEL-JSON",
             Self::CelCbor => "CEL-CBOR",
             Self::CelTlv => "CEL-TLV",
@@ -224,21 +243,47 @@ impl fmt::Display for LogFormat {
     }
 }
 
-/// All records of the logs of one boot: firmware's, then those of canonical logs, IMA's, systemd's.
+/// All records of the logs of one boot: firmware's, then those of canonical logs, IMA's, systemd's. What a log begins
+/// with and an earlier one ends with is there once ([`overlaps`]).
 ///
 /// IMA and systemd measure at the same time, into different registers; only the order *within* a register is
 /// certain.
 #[must_use]
 pub fn merge<'l>(logs: &'l [BootLog<'l>]) -> Vec<TimelineRecord<'l>> {
-    let mut order: Vec<(usize, &BootLog<'_>)> = logs.iter().enumerate().collect();
-    order.sort_by_key(|(_, log)| log.rank());
+    let order = order(logs);
+    let overlaps = overlap::overlaps(&order);
+    let of_firmware = logs.iter().find(|log| log.rank() == 0).map(BootLog::banks);
+    let guest = logs.iter().any(|log| log.format == LogFormat::Ccel);
     let mut timeline = Vec::new();
     for (index, log) in order {
+        let known = overlaps.iter().find(|overlap| overlap.log == index).map_or(0, |overlap| overlap.records);
         let uintn = log.uintn();
-        let records = log.iter().zip(0_u64..);
-        timeline.extend(records.map(|(record, number)| TimelineRecord { log: index, number, uintn, record }));
+        for (mut record, number) in log.iter().zip(0_u64..).skip(known) {
+            if guest && log.format == LogFormat::FinalEvents {
+                record.register = Register::of(RegisterKind::Mr, record.register.index());
+            }
+            if let (Content::ImaTemplate { .. }, Some(banks)) = (&record.content, &of_firmware) {
+                // IMA's log has one digest; those of other banks were computed, whether or not the TPM has them.
+                record.digests.retain(|bank| banks.contains(&bank));
+            }
+            timeline.push(TimelineRecord { log: index, number, uintn, record });
+        }
     }
     timeline
+}
+
+/// The records that [`merge`] takes from one of two logs only. They are told by their bytes: firmware that really
+/// measured the same thing as the last before and the first after a request for the log can't be told from it.
+#[must_use]
+pub fn overlaps(logs: &[BootLog<'_>]) -> Vec<Overlap> {
+    overlap::overlaps(&order(logs))
+}
+
+/// The logs in the order in which they were written, with their index.
+fn order<'l, 'b>(logs: &'l [BootLog<'b>]) -> Vec<(usize, &'l BootLog<'b>)> {
+    let mut order: Vec<(usize, &BootLog<'_>)> = logs.iter().enumerate().collect();
+    order.sort_by_key(|(_, log)| log.rank());
+    order
 }
 
 /// Replays the logs of one boot.

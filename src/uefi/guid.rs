@@ -11,6 +11,9 @@ pub const IMAGE_SECURITY_DATABASE: Guid = guid!("d719b2cb-3d3a-4596-a3bc-dad00e6
 /// shim's `SHIM_LOCK_GUID`.
 pub const SHIM_LOCK: Guid = guid!("605dab50-e046-4300-abb6-3dd810dd8b23");
 
+/// systemd's Boot Loader Interface.
+pub const SYSTEMD_LOADER: Guid = guid!("4a67b082-0a4c-41cf-b6c7-440b29bb8c4f");
+
 /// Reads the 16 bytes of a GUID: first three fields little-endian, the rest as written.
 ///
 /// # Errors
@@ -41,7 +44,7 @@ const NAMES: &[(Guid, &str)] = &[
     (SHIM_LOCK, "shim lock"),
     (guid!("77fa9abd-0359-4d32-bd60-28f4e78f784b"), "Microsoft"),
     (guid!("d281fad2-8d88-47a4-9792-5baa47bb1b89"), "Google Compute Engine"),
-    (guid!("4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"), "systemd boot loader interface"),
+    (SYSTEMD_LOADER, "systemd boot loader interface"),
     (guid!("1428f772-b64a-441e-b8c3-9ebdd7f893c7"), "QEMU kernel loader"),
     (guid!("55c5d1f8-04cd-46b5-8a20-e56cbb3052d0"), "systemd-stub inner kernel"),
     (guid!("5568e427-68fc-4f3d-ac74-ca555231cc68"), "Linux initrd"),

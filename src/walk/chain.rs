@@ -3,7 +3,7 @@
 use super::companions::{Inputs, beside};
 use super::entries::{BootEntry, EntrySource};
 use super::text::file_name;
-use super::{Boot, Loader, LoaderConf, Medium, WalkError, shown, version_of};
+use super::{Before, Boot, Loader, LoaderConf, shown, version_of};
 use crate::boot::{
     BootChain, BootMedium, CompanionFile, EntryFile, InputRole, NamedImage, PartitionTable, Payload, Scope,
 };
@@ -13,7 +13,7 @@ use crate::uki::ImageRole;
 
 /// What the entries of one systemd-boot have in common.
 pub(super) struct Context<'a> {
-    pub(super) medium: &'a Medium,
+    pub(super) before: &'a Before<'a>,
     pub(super) loader: &'a Loader,
     pub(super) configuration: Option<(LoaderConf, Blob)>,
     pub(super) drivers: Vec<(String, Blob)>,
@@ -34,6 +34,7 @@ fn entry_chain(context: &Context<'_>, entry: &BootEntry) -> Result<BootChain, St
     };
     chain.loader = Some(loader);
     let mut inputs = Inputs(std::mem::take(&mut chain.inputs));
+    chain.shim = shim(context.before, &mut inputs)?;
     for (path, file) in &context.drivers {
         chain.drivers.push(inputs.image(InputRole::Driver, path, file)?);
     }
@@ -42,41 +43,47 @@ fn entry_chain(context: &Context<'_>, entry: &BootEntry) -> Result<BootChain, St
         let input = inputs.add(InputRole::LoaderConf, path, file);
         CompanionFile { input, scope: Scope::Global, name: "loader.conf".to_owned(), file: file.clone() }
     });
-    chain.medium = Some(medium(context.medium, configuration, &mut inputs));
+    chain.medium = Some(medium(context.before, configuration, &mut inputs));
     chain.inputs = inputs.0;
     Ok(chain)
 }
 
 fn type1_chain(entry: &BootEntry, mut inputs: Inputs) -> Result<BootChain, String> {
-    let EntrySource::Type1 { path, program, initrds, options, extras, .. } = &entry.source else {
+    let EntrySource::Type1 { path, key, program, initrds, options, extras } = &entry.source else {
         return Err("not a Type #1 entry".to_owned());
     };
+    if *key == "uki-url" {
+        return Err(format!("it boots {program} over the network, which no image holds"));
+    }
     let volume = entry.volume.as_ref();
     let file = existing(volume, program)?;
     let input = inputs.add(InputRole::BootEntry, path, &entry.file);
     let image = crate::pe::PeImage::parse(&file).map_err(|error| format!("{}: {error}", shown(program)))?;
     let role = ImageRole::of(&image).map_err(|error| format!("{}: {error}", shown(program)))?;
+    let mut files = |role: InputRole, paths: &[String]| -> Result<Vec<CompanionFile>, String> {
+        let open = |path: &String| {
+            let file = existing(volume, path)?;
+            let input = inputs.add(role, path, &file);
+            Ok(CompanionFile { input, scope: Scope::Local, name: path.clone(), file })
+        };
+        paths.iter().map(open).collect()
+    };
+    let initrds = files(InputRole::Initrd, initrds)?;
     if role == ImageRole::Uki {
-        if !initrds.is_empty() || !extras.is_empty() {
-            return Err(format!(
-                "{}: initrd and extra lines with a unified kernel image are not followed",
-                shown(path)
-            ));
+        let version = version_of(&image).map_err(|error| format!("{}: {error}", shown(program)))?;
+        let brings = !initrds.is_empty() || !extras.is_empty();
+        if brings && version.is_some_and(|version| version.major < 261) {
+            return Err(format!("{}: a stub before 261 refuses an initrd of the boot loader's", shown(path)));
         }
+        let extras = files(InputRole::Extra, extras)?;
         let mut chain = uki_chain(volume, program, &file, false, inputs)?;
-        chain.entry = Some(EntryFile { input, options: options.clone(), initrds: Vec::new() });
+        chain.entry = Some(EntryFile { input, options: options.clone(), initrds, extras });
         return Ok(chain);
-    }
-    let mut files = Vec::new();
-    for initrd in initrds {
-        let file = existing(volume, initrd)?;
-        let input = inputs.add(InputRole::Initrd, initrd, &file);
-        files.push(CompanionFile { input, scope: Scope::Local, name: initrd.clone(), file });
     }
     let payload = if role == ImageRole::Kernel { Payload::Kernel } else { Payload::Unknown };
     let kernel = inputs.image(InputRole::Kernel, program, &file)?;
     let mut chain = bare(kernel, payload, inputs);
-    chain.entry = Some(EntryFile { input, options: options.clone(), initrds: files });
+    chain.entry = Some(EntryFile { input, options: options.clone(), initrds, extras: Vec::new() });
     Ok(chain)
 }
 
@@ -106,7 +113,9 @@ fn uki_chain(
 fn bare(image: NamedImage, payload: Payload, inputs: Inputs) -> BootChain {
     BootChain {
         inputs: inputs.0,
+        shim: None,
         loader: None,
+        load_options: Vec::new(),
         uki: image,
         payload,
         entry: None,
@@ -118,51 +127,59 @@ fn bare(image: NamedImage, payload: Payload, inputs: Inputs) -> BootChain {
     }
 }
 
-/// A UKI that the firmware starts itself.
-pub(super) fn direct_uki(medium_of: &Medium, loader: &Loader) -> Result<Boot, WalkError> {
-    let chain = uki_chain(medium_of.esp.as_ref(), &loader.path, &loader.file, false, Inputs::default());
-    Ok(boot(loader, chain.map(|chain| on(medium_of, chain))))
+/// A UKI that the firmware, or shim, starts itself.
+pub(super) fn direct_uki(before: &Before<'_>, loader: &Loader) -> Boot {
+    let chain = uki_chain(before.medium.esp.as_ref(), &loader.path, &loader.file, false, Inputs::default());
+    boot(loader, chain.and_then(|chain| on(before, chain)))
 }
 
-/// A kernel that the firmware starts itself.
-pub(super) fn direct_kernel(medium_of: &Medium, loader: &Loader) -> Boot {
-    let mut inputs = Inputs::default();
-    let kernel = inputs.image(InputRole::Kernel, &loader.path, &loader.file);
-    boot(loader, kernel.map(|kernel| on(medium_of, bare(kernel, Payload::Kernel, inputs))))
+/// A kernel that the firmware, or shim, starts itself.
+pub(super) fn direct_kernel(before: &Before<'_>, loader: &Loader) -> Boot {
+    boot(loader, single(before, loader, InputRole::Kernel, Payload::Kernel))
 }
 
 /// GRUB, started by a shim or by the firmware.
-pub(super) fn grub(medium_of: &Medium, shim: Option<&Loader>, grub: &Loader) -> Boot {
-    let chain = || {
-        let mut inputs = Inputs::default();
-        let shim = shim.map(|shim| inputs.image(InputRole::Loader, &shim.path, &shim.file)).transpose()?;
-        let image = inputs.image(InputRole::Loader, &grub.path, &grub.file)?;
-        let mut chain = bare(image, Payload::Grub, inputs);
-        chain.loader = shim;
-        Ok(on(medium_of, chain))
-    };
-    boot(grub, chain())
+pub(super) fn grub(before: &Before<'_>, grub: &Loader) -> Boot {
+    boot(grub, single(before, grub, InputRole::Loader, Payload::Grub))
 }
 
 /// A loader that is not followed.
-pub(super) fn unknown(medium_of: &Medium, loader: &Loader) -> Boot {
+pub(super) fn unknown(before: &Before<'_>, loader: &Loader) -> Boot {
+    boot(loader, single(before, loader, InputRole::Loader, Payload::Unknown))
+}
+
+fn single(
+    before: &Before<'_>,
+    loader: &Loader,
+    role: InputRole,
+    payload: Payload,
+) -> Result<BootChain, String> {
     let mut inputs = Inputs::default();
-    let image = inputs.image(InputRole::Loader, &loader.path, &loader.file);
-    boot(loader, image.map(|image| on(medium_of, bare(image, Payload::Unknown, inputs))))
+    let image = inputs.image(role, &loader.path, &loader.file)?;
+    on(before, bare(image, payload, inputs))
 }
 
 fn boot(loader: &Loader, chain: Result<BootChain, String>) -> Boot {
     Boot { id: file_name(&loader.path).to_ascii_lowercase(), profile: 0, chain: chain.map(Box::new) }
 }
 
-fn on(medium_of: &Medium, mut chain: BootChain) -> BootChain {
+/// What lies before and around the program.
+fn on(before: &Before<'_>, mut chain: BootChain) -> Result<BootChain, String> {
     let mut inputs = Inputs(std::mem::take(&mut chain.inputs));
-    chain.medium = Some(medium(medium_of, None, &mut inputs));
+    chain.shim = shim(before, &mut inputs)?;
+    chain.load_options = before.load_options.clone();
+    chain.medium = Some(medium(before, None, &mut inputs));
     chain.inputs = inputs.0;
-    chain
+    Ok(chain)
 }
 
-fn medium(medium: &Medium, loader_conf: Option<CompanionFile>, inputs: &mut Inputs) -> BootMedium {
+fn shim(before: &Before<'_>, inputs: &mut Inputs) -> Result<Option<NamedImage>, String> {
+    let shim = before.shim.as_ref();
+    shim.map(|shim| inputs.image(InputRole::Loader, &shim.path, &shim.file)).transpose()
+}
+
+fn medium(before: &Before<'_>, loader_conf: Option<CompanionFile>, inputs: &mut Inputs) -> BootMedium {
+    let medium = before.medium;
     let partition_table = match &medium.partition_table {
         Some(Ok(bytes)) => {
             let blob = Blob::from_bytes(bytes.clone());
@@ -172,5 +189,10 @@ fn medium(medium: &Medium, loader_conf: Option<CompanionFile>, inputs: &mut Inpu
         Some(Err(reason)) => PartitionTable::Unknown(reason.clone()),
         None => PartitionTable::NotGiven,
     };
-    BootMedium { partition_table, loader_conf }
+    BootMedium {
+        partition_table,
+        loader_conf,
+        earlier_options: medium.earlier_options.clone(),
+        knows_variables: before.knows_variables,
+    }
 }

@@ -2,72 +2,58 @@
 
 use super::entries::BootEntry;
 use super::glob::matches;
-use super::{LoaderConf, WalkError, Wishes};
+use super::{LoaderConf, LoaderVariables, WalkError, Wishes};
 use crate::uki::SystemdVersion;
 
 /// How a range of versions of systemd-boot collects entries and chooses among them.
 #[derive(Debug, Clone, Copy)]
 pub struct LoaderChoice {
-    /// First major version that behaves so.
-    pub from: u16,
+    /// First version (major, minor) that behaves so.
+    pub from: (u16, u16),
     /// Profiles of a UKI are entries of their own.
     pub profiles: bool,
     /// Type #1 entries know `uki` and `uki-url`.
     pub type1_uki: bool,
+    /// Entries come from SMBIOS strings, too.
+    pub smbios_entries: bool,
+    /// Ids leave out the boot counter.
+    pub ids_without_counter: bool,
     /// Type #1 entries know `profile`.
     pub type1_profile: bool,
-    /// `loader.conf` knows `preferred`.
+    /// `loader.conf` knows `preferred`, and there is a variable `LoaderEntryPreferred`.
     pub preferred: bool,
     /// Type #1 entries know `extra`.
     pub type1_extra: bool,
 }
 
 impl LoaderChoice {
-    /// All rows, ascending. Observed: 252.39, 254.26, 257.13, 262.1.
-    pub const ROWS: &[Self] = &[
-        Self {
-            from: 0,
-            profiles: false,
-            type1_uki: false,
-            type1_profile: false,
-            preferred: false,
-            type1_extra: false,
-        },
-        Self { from: 257, profiles: true, ..Self::FIRST },
-        Self { from: 258, profiles: true, type1_uki: true, ..Self::FIRST },
-        Self { from: 259, profiles: true, type1_uki: true, type1_profile: true, ..Self::FIRST },
-        Self {
-            from: 260,
-            profiles: true,
-            type1_uki: true,
-            type1_profile: true,
-            preferred: true,
-            type1_extra: false,
-        },
-        Self {
-            from: 261,
-            profiles: true,
-            type1_uki: true,
-            type1_profile: true,
-            preferred: true,
-            type1_extra: true,
-        },
-    ];
+    /// All rows, ascending. Observed: 252.39, 254.26, 257.13, 262.1. Ids lose the counter with systemd pull request 38897, of
+    /// September 2025, which is in 259 and was reported of 258.3 (issue 40192).
+    pub const ROWS: &[Self] =
+        &[Self::V0, Self::V257, Self::V258, Self::V258_1, Self::V259, Self::V260, Self::V261];
 
-    const FIRST: Self = Self {
-        from: 0,
+    const V0: Self = Self {
+        from: (0, 0),
         profiles: false,
         type1_uki: false,
+        smbios_entries: false,
+        ids_without_counter: false,
         type1_profile: false,
         preferred: false,
         type1_extra: false,
     };
+    const V257: Self = Self { from: (257, 0), profiles: true, ..Self::V0 };
+    const V258: Self = Self { from: (258, 0), type1_uki: true, smbios_entries: true, ..Self::V257 };
+    const V258_1: Self = Self { from: (258, 1), ids_without_counter: true, ..Self::V258 };
+    const V259: Self = Self { from: (259, 0), type1_profile: true, ..Self::V258_1 };
+    const V260: Self = Self { from: (260, 0), preferred: true, ..Self::V259 };
+    const V261: Self = Self { from: (261, 0), type1_extra: true, ..Self::V260 };
 
     /// The rules of a version; those of the newest one when it is not known.
     #[must_use]
     pub fn of(version: Option<&SystemdVersion>) -> &'static Self {
         const NEWEST: &LoaderChoice = &LoaderChoice::ROWS[LoaderChoice::ROWS.len() - 1];
-        let row = version.and_then(|version| Self::ROWS.iter().rfind(|row| row.from <= version.major));
+        let row = version.and_then(|version| Self::ROWS.iter().rfind(|row| row.from <= version.key()));
         row.unwrap_or(NEWEST)
     }
 }
@@ -83,7 +69,16 @@ pub struct Chosen {
     pub warnings: Vec<String>,
 }
 
-/// Chooses among sorted entries (systemd `config_select_default_entry`), without EFI variables.
+/// A pattern that chooses, and where it stands.
+struct Pattern<'a> {
+    place: String,
+    text: &'a str,
+    /// Entries whose tries are used up are passed over.
+    respects_tries: bool,
+}
+
+/// Chooses among sorted entries (systemd `config_select_default_entry`): once for the next boot, then what is preferred,
+/// then the default, a variable before `loader.conf` each.
 pub(super) fn choose(
     entries: &[BootEntry],
     conf: Option<&LoaderConf>,
@@ -93,41 +88,89 @@ pub(super) fn choose(
     if let Some(wanted) = &wishes.entry {
         return by_wish(entries, wanted);
     }
-    let preferred = conf.and_then(|conf| conf.preferred.as_deref()).filter(|_| rules.preferred);
-    let default = conf.and_then(|conf| conf.default.as_deref());
     let mut warnings = Vec::new();
-    if conf.is_some_and(|conf| conf.preferred.is_some()) && !rules.preferred {
-        warnings.push("loader.conf: systemd-boot before 260 ignores preferred".to_owned());
-    }
-    if [preferred, default].contains(&Some("@saved")) {
+    let patterns = patterns(conf, rules, wishes, &mut warnings);
+    let Some(patterns) = patterns else {
         let reason = "systemd-boot boots the entry that was booted last (@saved), which the machine's EFI variables know; \
                       before the first boot there is none"
             .to_owned();
-        warnings.push(
-            "loader.conf has @saved: which entry is booted depends on the machine; the first one is taken (--entry \
-             or --all-entries decides otherwise)"
-                .to_owned(),
-        );
         return Ok(Chosen { index: Some(0), reason, warnings });
-    }
+    };
     let alive = |entry: &BootEntry| entry.tries_left != Some(0);
-    for (key, pattern, may) in [("preferred", preferred, true), ("default", default, false)] {
-        let Some(pattern) = pattern else { continue };
-        let hit = entries.iter().position(|entry| matches(pattern, &entry.id) && (!may || alive(entry)));
-        if let Some(index) = hit {
-            let reason = described(entries, index, &format!("it matches '{key} {pattern}' in loader.conf"));
-            warnings.extend(counter_warning(entries, index, pattern));
+    for Pattern { place, text, respects_tries } in patterns {
+        let suits = |entry: &BootEntry| matches(text, &entry.id) && (!respects_tries || alive(entry));
+        if let Some(index) = entries.iter().position(suits) {
+            let reason = described(entries, index, &format!("it matches {place}"));
+            warnings.extend(counter_warning(entries, index, text));
             return Ok(Chosen { index: Some(index), reason, warnings });
         }
-        warnings.push(format!("loader.conf: no entry matches '{key} {pattern}'"));
-        warnings.extend(counter_warning(entries, usize::MAX, pattern));
+        if text.starts_with("auto-") {
+            let reason = format!("{place} chooses an entry that systemd-boot makes by itself");
+            return Ok(Chosen { index: None, reason, warnings });
+        }
+        warnings.push(format!("{place}: no entry matches"));
+        warnings.extend(counter_warning(entries, usize::MAX, text));
     }
     let why = if entries.len() == 1 { "it is the only one" } else { "it sorts first, and no default is set" };
     Ok(Chosen { index: Some(0), reason: described(entries, 0, why), warnings })
 }
 
-/// Whether ids have the boot counter in them changed over time, so a pattern that would choose another entry without
-/// it deserves a warning.
+/// The patterns in their order; `None` when they can't be told: `@saved` stands for what a variable holds.
+fn patterns<'a>(
+    conf: Option<&'a LoaderConf>,
+    rules: &LoaderChoice,
+    wishes: &'a Wishes,
+    warnings: &mut Vec<String>,
+) -> Option<Vec<Pattern<'a>>> {
+    let variables = wishes.variables.as_ref().map(|variables| &variables.loader);
+    let variable =
+        |pick: fn(&LoaderVariables) -> &Option<String>| variables.and_then(|all| pick(all).as_deref());
+    let in_conf = |pick: fn(&LoaderConf) -> &Option<String>| conf.and_then(|conf| pick(conf).as_deref());
+    let preferred_in_conf = in_conf(|conf| &conf.preferred);
+    if preferred_in_conf.is_some() && !rules.preferred {
+        warnings.push("loader.conf: systemd-boot before 260 ignores preferred".to_owned());
+    }
+    let saved = variable(|all| &all.last_booted);
+    let by_variable = |name: &str, text: &str| format!("'{text}' of the EFI variable {name}");
+    let by_conf = |key: &str, text: &str| format!("'{key} {text}' in loader.conf");
+    let candidates = [
+        ("LoaderEntryOneShot", variable(|all| &all.one_shot), false),
+        (
+            "EFI variable LoaderEntryPreferred",
+            variable(|all| &all.preferred).filter(|_| rules.preferred),
+            true,
+        ),
+        ("preferred", preferred_in_conf.filter(|_| rules.preferred), true),
+        ("LoaderEntryDefault", variable(|all| &all.default), false),
+        ("default", in_conf(|conf| &conf.default), false),
+    ];
+    let mut patterns = Vec::new();
+    for (name, text, respects_tries) in candidates {
+        let is_variable = name.starts_with("Loader");
+        let place = |text: &str| if is_variable { by_variable(name, text) } else { by_conf(name, text) };
+        match (text, saved) {
+            (None, _) => {}
+            (Some("@saved"), _) if variables.is_none() => {
+                warnings.push(
+                    "loader.conf has @saved: which entry is booted depends on the machine; the first one is taken \
+                     (--variables, --entry or --all-entries decides otherwise)"
+                        .to_owned(),
+                );
+                return None;
+            }
+            (Some("@saved"), None) => {}
+            (Some("@saved"), Some(text)) => {
+                let place = format!("{}, for which '{text}' is stored", place("@saved"));
+                patterns.push(Pattern { place, text, respects_tries });
+            }
+            (Some(text), _) => patterns.push(Pattern { place: place(text), text, respects_tries }),
+        }
+    }
+    Some(patterns)
+}
+
+/// Whether ids have the boot counter in them depends on the version, so a pattern that would choose another entry without it
+/// deserves a warning.
 fn counter_warning(entries: &[BootEntry], index: usize, pattern: &str) -> Option<String> {
     let bare = |entry: &BootEntry| {
         let suffix = if entry.base_id.ends_with(".conf") { ".conf" } else { ".efi" };

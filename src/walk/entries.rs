@@ -51,7 +51,7 @@ pub enum EntrySource {
     Type1 {
         /// Its path.
         path: String,
-        /// The key that names the program: `linux`, `efi` or `uki`.
+        /// The key that names the program: `linux`, `efi`, `uki` or `uki-url`.
         key: &'static str,
         /// The program.
         program: String,
@@ -80,14 +80,53 @@ pub(super) fn find(
     medium: &Medium,
     loader: &Loader,
     rules: &LoaderChoice,
-    warnings: &mut Vec<String>,
+    (smbios, warnings): (&[Vec<u8>], &mut Vec<String>),
 ) -> Result<Vec<BootEntry>, WalkError> {
     let mut entries = Vec::new();
     for volume in [Some(&medium.esp), medium.xbootldr.as_ref()].into_iter().flatten() {
         type2(volume, loader, rules, warnings, &mut entries)?;
         type1(volume, loader, rules, warnings, &mut entries)?;
     }
+    if rules.smbios_entries {
+        by_smbios(&medium.esp, loader, rules, (smbios, warnings), &mut entries)?;
+    }
     Ok(entries)
+}
+
+/// Entries of the SMBIOS strings `io.systemd.boot.entries-extra:NAME=TEXT` (systemd `config_load_smbios_entries`; from 258).
+fn by_smbios(
+    volume: &Arc<dyn Volume>,
+    loader: &Loader,
+    rules: &LoaderChoice,
+    (strings, warnings): (&[Vec<u8>], &mut Vec<String>),
+    entries: &mut Vec<BootEntry>,
+) -> Result<(), WalkError> {
+    for string in strings {
+        let Some(rest) = string.strip_prefix(b"io.systemd.boot.entries-extra:") else { continue };
+        let Some(at) = rest.iter().position(|byte| *byte == b'=') else { continue };
+        let (name, text) = rest.split_at(at);
+        let text = text.get(1..).unwrap_or_default();
+        let name = String::from_utf8_lossy(name).into_owned();
+        if !is_entry_name(&name, ".conf") {
+            continue;
+        }
+        let path = format!("SMBIOS/{name}");
+        let file = Blob::from_bytes(text.to_vec());
+        match type1_entry(volume, &path, &file, text, loader, rules)? {
+            Ok(entry) => entries.push(entry),
+            Err(problem) => warnings.push(format!("{path}: {problem}, so systemd-boot passes it over")),
+        }
+    }
+    Ok(())
+}
+
+/// The id of an entry, in lower case; without its boot counter where the version leaves that out.
+fn id_of(name: &str, suffix: &str, rules: &LoaderChoice) -> String {
+    let id = match split_counter(name, suffix) {
+        Some((stem, ..)) if rules.ids_without_counter => format!("{stem}{suffix}"),
+        _ => name.to_owned(),
+    };
+    id.to_ascii_lowercase()
 }
 
 fn type2(
@@ -135,7 +174,7 @@ fn type2_profiles(
         } else {
             SectionSet::without_profiles(&image, lookup)
         };
-        if let Some(entry) = type2_entry(volume, path, file, &sections, profile)? {
+        if let Some(entry) = type2_entry(volume, path, file, (&sections, profile), rules)? {
             entries.push(entry);
         }
     }
@@ -149,8 +188,8 @@ fn type2_entry(
     volume: &Arc<dyn Volume>,
     path: &str,
     file: &Blob,
-    sections: &SectionSet<'_>,
-    profile: u32,
+    (sections, profile): (&SectionSet<'_>, u32),
+    rules: &LoaderChoice,
 ) -> Result<Option<BootEntry>, String> {
     let text = |name: &str| -> Result<Option<String>, String> {
         let section = sections.get(name).map_err(|error| error.to_string())?;
@@ -166,7 +205,7 @@ fn type2_entry(
         })
     };
     let Some(title) = first(&["PRETTY_NAME", "IMAGE_ID", "NAME", "ID"]) else { return Ok(None) };
-    let base_id = file_name(path).to_ascii_lowercase();
+    let base_id = id_of(file_name(path), ".efi", rules);
     let id = match (profile, text(".profile")?) {
         (0, _) => base_id.clone(),
         (number, profile) => {
@@ -226,8 +265,11 @@ fn type1_entry(
     loader: &Loader,
     rules: &LoaderChoice,
 ) -> Result<Result<BootEntry, String>, WalkError> {
-    let id = file_name(path).to_ascii_lowercase();
-    let (tries_left, tries_done) = counters(file_name(path), ".conf");
+    // Boot counters are in the names of files only.
+    let is_file = path.starts_with('\\');
+    let id =
+        if is_file { id_of(file_name(path), ".conf", rules) } else { file_name(path).to_ascii_lowercase() };
+    let (tries_left, tries_done) = if is_file { counters(file_name(path), ".conf") } else { (None, None) };
     let mut entry = BootEntry {
         base_id: id.clone(),
         id,
@@ -264,7 +306,13 @@ fn type1_entry(
                 program = Some((key, efi_path(&value)));
             }
             "uki-url" if rules.type1_uki => {
-                return Ok(Err("boots from the network, which no image holds".to_owned()));
+                if program.as_ref().is_some_and(|(other, _)| *other != "uki-url") {
+                    return Ok(Err("names programs of two kinds".to_owned()));
+                }
+                if value.starts_with(':') {
+                    return Ok(Err("has a path relative to the URL that the disk came from".to_owned()));
+                }
+                program = Some(("uki-url", value));
             }
             "architecture" => {
                 let own = machine_suffix(loader.image.machine);
@@ -284,7 +332,7 @@ fn type1_entry(
     if key == "efi" && program.eq_ignore_ascii_case(&loader.path) {
         return Ok(Err("is systemd-boot itself".to_owned()));
     }
-    if volume.open(&program)?.is_none() {
+    if key != "uki-url" && volume.open(&program)?.is_none() {
         return Ok(Err(format!("there is no {}", shown(&program))));
     }
     entry.source = EntrySource::Type1 { path: path.to_owned(), key, program, initrds, options, extras };

@@ -4,17 +4,22 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::BootVariables;
+use super::variables::Target;
 use crate::disk::{
-    FatError, FatVolume, FolderVolume, Gpt, GptError, Partition, Volume, VolumeError, partition_type,
+    Entry, FatError, FatVolume, FolderVolume, Gpt, GptError, Partition, TreeVolume, Volume, VolumeError,
+    partition_type,
 };
 use crate::source::Blob;
+use crate::source::oci::Tree;
+use crate::uefi::guid::Guid;
 
 /// "Grow file system to partition size" (DPS, partition attribute flags): the mark of a partition that the first boot
 /// enlarges.
 const GROW_FILE_SYSTEM: u64 = 1 << 59;
 
 /// Where a boot starts from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Medium {
     /// The EFI System Partition.
     pub esp: Arc<dyn Volume>,
@@ -24,6 +29,10 @@ pub struct Medium {
     pub partition_table: Option<Result<Vec<u8>, String>>,
     /// The partition table itself.
     pub table: Option<Gpt>,
+    /// Boot options that the firmware tries before one that starts from here, in words.
+    pub earlier_options: Vec<String>,
+    /// Names in `/usr/lib/modules`, where the root file system is visible.
+    pub modules: Option<Vec<String>>,
     /// What was found, for people.
     pub steps: Vec<String>,
     /// What deserves a second look.
@@ -76,13 +85,17 @@ pub enum MediumError {
 
 impl Medium {
     /// A disk, or a boot partition by itself. `partition` is the number of the EFI System Partition where there are
-    /// several.
+    /// several; else the machine's boot options decide between them, where they are given.
     ///
     /// # Errors
     /// [`MediumError`].
-    pub fn of_image(image: &Blob, partition: Option<u32>) -> Result<Self, MediumError> {
+    pub fn of_image(
+        image: &Blob,
+        partition: Option<u32>,
+        variables: Option<&BootVariables>,
+    ) -> Result<Self, MediumError> {
         match Gpt::parse(image) {
-            Ok(table) => of_disk(table, partition),
+            Ok(table) => of_disk(table, partition, variables),
             Err(GptError::Io(error)) => Err(error.into()),
             Err(table @ GptError::Missing) => match FatVolume::parse(image, "boot partition") {
                 Ok(volume) => {
@@ -114,6 +127,7 @@ impl Medium {
             }
             let mut medium = bare(Arc::new(FolderVolume::new(&path.join(place))?));
             medium.steps.push(format!("the root of a system; its EFI System Partition is {place}"));
+            medium.modules = modules(&root)?;
             if place != "boot" && (has("boot", "loader/entries")? || has("boot", "EFI/Linux")?) {
                 medium.xbootldr = Some(Arc::new(FolderVolume::new(&path.join("boot"))?));
                 medium.steps.push("its Extended Boot Loader Partition is boot".to_owned());
@@ -122,6 +136,54 @@ impl Medium {
         }
         Err(MediumError::NoBootFolder(path.display().to_string()))
     }
+
+    /// The files of a container image: the root of a system with a boot partition's content in `boot/efi`, `efi`, `boot`, or in
+    /// the place where bootupd keeps it.
+    ///
+    /// # Errors
+    /// [`MediumError`].
+    pub fn of_tree(tree: &Arc<Tree>) -> Result<Self, MediumError> {
+        let volume = |place: &str| {
+            Arc::new(TreeVolume::new(Arc::clone(tree), place, format!("/{place} of the container image")))
+        };
+        let root = volume("");
+        for place in ["efi", "boot/efi", "boot", "usr/lib/bootupd/updates"] {
+            if root.list(&format!("{place}/EFI"))?.is_none() {
+                continue;
+            }
+            let mut medium = bare(volume(place));
+            medium.steps.push(format!("a container image; its EFI System Partition is made of /{place}"));
+            medium.modules = modules(root.as_ref())?;
+            let boot = ["loader/entries", "EFI/Linux"].map(|what| root.list(&format!("boot/{what}")));
+            let [entries, images] = boot;
+            if place != "boot" && (entries?.is_some() || images?.is_some()) {
+                medium.xbootldr = Some(volume("boot"));
+                medium.steps.push("its Extended Boot Loader Partition is made of /boot".to_owned());
+            }
+            return Ok(medium);
+        }
+        Err(MediumError::NoBootFolder("container image".to_owned()))
+    }
+
+    /// The volume of a partition, by its unique GUID; `None` when the disk has no such partition. Without a disk around it
+    /// the only volume is taken for it.
+    pub(super) fn volume_of(&self, guid: Guid) -> Option<Result<Arc<dyn Volume>, MediumError>> {
+        let Some(table) = &self.table else { return Some(Ok(Arc::clone(&self.esp))) };
+        let partition = table.partitions.iter().find(|partition| partition.unique_guid == guid)?;
+        let label = partition.to_string();
+        let known = [Some(&self.esp), self.xbootldr.as_ref()].into_iter().flatten();
+        match known.into_iter().find(|volume| volume.label() == label) {
+            Some(volume) => Some(Ok(Arc::clone(volume))),
+            None => Some(open(table, partition).map(|volume| Arc::new(volume) as Arc<dyn Volume>)),
+        }
+    }
+}
+
+fn modules(root: &dyn Volume) -> Result<Option<Vec<String>>, VolumeError> {
+    let folders = root.list("usr/lib/modules")?;
+    let names =
+        |entries: Vec<Entry>| entries.into_iter().filter(|entry| !entry.is_file()).map(|entry| entry.name);
+    Ok(folders.map(|entries| names(entries).collect()))
 }
 
 fn bare(esp: Arc<dyn Volume>) -> Medium {
@@ -130,14 +192,21 @@ fn bare(esp: Arc<dyn Volume>) -> Medium {
         xbootldr: None,
         partition_table: None,
         table: None,
+        earlier_options: Vec::new(),
+        modules: None,
         steps: Vec::new(),
         warnings: Vec::new(),
     }
 }
 
-fn of_disk(table: Gpt, partition: Option<u32>) -> Result<Medium, MediumError> {
+fn of_disk(
+    table: Gpt,
+    partition: Option<u32>,
+    variables: Option<&BootVariables>,
+) -> Result<Medium, MediumError> {
     let mut warnings = table_warnings(&table);
-    let (number, esp) = find_esp(&table, partition, &mut warnings)?;
+    let wanted = partition.or_else(|| by_variables(&table, variables?));
+    let (number, esp) = find_esp(&table, wanted, &mut warnings)?;
     let counted = match table.partitions.len() {
         1 => "1 partition".to_owned(),
         count => format!("{count} partitions"),
@@ -155,7 +224,27 @@ fn of_disk(table: Gpt, partition: Option<u32>) -> Result<Medium, MediumError> {
         "the primary partition table is damaged: firmware repairs it from the backup, or does not boot"
             .to_owned()
     });
-    Ok(Medium { esp, xbootldr, partition_table: Some(measured), table: Some(table), steps, warnings })
+    Ok(Medium {
+        esp,
+        xbootldr,
+        partition_table: Some(measured),
+        table: Some(table),
+        earlier_options: Vec::new(),
+        modules: None,
+        steps,
+        warnings,
+    })
+}
+
+/// Of several EFI System Partitions, the first that a boot option names.
+fn by_variables(table: &Gpt, variables: &BootVariables) -> Option<u32> {
+    table.of_type(partition_type::ESP).nth(1)?;
+    let named =
+        |guid: Guid| table.of_type(partition_type::ESP).find(|partition| partition.unique_guid == guid);
+    variables.in_order().filter_map(|(_, option)| option.ok()).find_map(|option| match option.target {
+        Target::Partition(guid, _) => Some(named(guid)?.number),
+        _ => None,
+    })
 }
 
 fn table_warnings(table: &Gpt) -> Vec<String> {
@@ -206,7 +295,8 @@ fn find_esp(
             let mut bootable = Vec::new();
             for partition in several {
                 let (label, volume) = opened(partition)?;
-                if super::REMOVABLE.iter().any(|(path, _)| matches!(volume.open(path), Ok(Some(_)))) {
+                if super::firmware::REMOVABLE.iter().any(|(path, _)| matches!(volume.open(path), Ok(Some(_))))
+                {
                     bootable.push((label, volume));
                 }
             }

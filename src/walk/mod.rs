@@ -1,19 +1,22 @@
 //! From a medium to what boots from it: which loader the firmware starts, which entry the loader picks, and which files
 //! lie beside it.
 //!
-//! The walk decides by what is on the medium alone. EFI variables and people at the menu can decide otherwise; the
-//! caller names an entry then. Behaviour by version of systemd-boot is in [`LoaderChoice`]; *systemd* below means
-//! its sources, `src/boot/boot.c` (`src/boot/efi/boot.c` up to 256).
+//! The walk decides by what is on the medium, and by the machine's EFI variables where they are given. People at the menu
+//! can decide otherwise; the caller names an entry then. Behaviour by version of systemd-boot is in [`LoaderChoice`];
+//! *systemd* below means its sources, `src/boot/boot.c` (`src/boot/efi/boot.c` up to 256).
 
 mod chain;
 mod choice;
 mod companions;
 mod entries;
+mod firmware;
 mod glob;
 mod loader_conf;
 mod medium;
 mod order;
+mod shim;
 mod text;
+mod variables;
 
 use crate::boot::BootChain;
 use crate::disk::VolumeError;
@@ -27,6 +30,9 @@ pub use glob::matches as glob_matches;
 pub use loader_conf::LoaderConf;
 pub use medium::{Medium, MediumError};
 pub use order::{compare_entries, compare_versions};
+pub use variables::{BootVariables, LoaderVariables};
+
+use shim::SecondStage;
 
 /// What the caller decides in place of the medium.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +41,10 @@ pub struct Wishes {
     pub boot_option: Option<String>,
     /// Entry that the boot loader starts: an id, or a glob of ids; the loader's own choice by default.
     pub entry: Option<String>,
+    /// The machine's EFI variables; `None` when nothing is known of them.
+    pub variables: Option<BootVariables>,
+    /// OEM strings of the machine's SMBIOS; none in a confidential VM, where systemd-boot does not read them.
+    pub smbios_strings: Vec<Vec<u8>>,
 }
 
 /// A walked boot.
@@ -121,13 +131,22 @@ struct Loader {
     image: PeImage,
 }
 
-/// Removable media paths (UEFI section 3.5.1.1) with the suffix that systemd uses for the architecture.
-const REMOVABLE: [(&str, &str); 4] = [
-    ("\\EFI\\BOOT\\BOOTX64.EFI", "x64"),
-    ("\\EFI\\BOOT\\BOOTAA64.EFI", "aa64"),
-    ("\\EFI\\BOOT\\BOOTRISCV64.EFI", "riscv64"),
-    ("\\EFI\\BOOT\\BOOTIA32.EFI", "ia32"),
-];
+/// What starts before the program that is followed.
+#[derive(Debug)]
+struct Before<'a> {
+    medium: &'a Medium,
+    shim: Option<Loader>,
+    /// LoadOptions of the boot option, where no shim is between.
+    load_options: Vec<u8>,
+    /// The machine's EFI variables are known.
+    knows_variables: bool,
+}
+
+impl<'a> Before<'a> {
+    fn new(medium: &'a Medium, shim: Option<Loader>, load_options: Vec<u8>, wishes: &Wishes) -> Self {
+        Self { medium, shim, load_options, knows_variables: wishes.variables.is_some() }
+    }
+}
 
 /// Walks the boot of a medium.
 ///
@@ -140,36 +159,71 @@ pub fn walk(medium: &Medium, wishes: &Wishes) -> Result<Walk, WalkError> {
         boots: Vec::new(),
         chosen: Some(0),
     };
-    let loader = find_loader(medium, wishes, &mut walk)?;
-    let role = ImageRole::of(&loader.image).map_err(|error| in_image(&loader.path, error))?;
+    let mut start = firmware::start(medium, wishes, &mut walk)?;
+    if role_of(&start.loader)? != ImageRole::Shim {
+        let medium = &start.medium;
+        let before = Before::new(medium, None, start.load_options, wishes);
+        follow(&before, start.loader, wishes, &mut walk)?;
+        return Ok(walk);
+    }
+    walk.steps.push(format!("the firmware starts {}: shim", shown(&start.loader.path)));
+    let mut second = shim::second_stage(&start, &mut walk)?;
+    if let SecondStage::Restart(other) = second {
+        start.loader = other;
+        walk.steps.push(format!("from the second boot on it starts {}", shown(&start.loader.path)));
+        if role_of(&start.loader)? != ImageRole::Shim {
+            let before = Before::new(&start.medium, None, Vec::new(), wishes);
+            follow(&before, start.loader, wishes, &mut walk)?;
+            return Ok(walk);
+        }
+        second = shim::second_stage(&start, &mut walk)?;
+    }
+    match second {
+        SecondStage::Program(second) => {
+            let before = Before::new(&start.medium, Some(start.loader), Vec::new(), wishes);
+            follow(&before, second, wishes, &mut walk)?;
+        }
+        SecondStage::Restart(_) => {
+            not_followed(&start.medium, &start.loader, "shim: fallback again", &mut walk)
+        }
+        SecondStage::Unknown(why) => {
+            not_followed(&start.medium, &start.loader, &format!("shim: {why}"), &mut walk);
+        }
+    }
+    Ok(walk)
+}
+
+fn role_of(loader: &Loader) -> Result<ImageRole, WalkError> {
+    ImageRole::of(&loader.image).map_err(|error| in_image(&loader.path, error))
+}
+
+/// Goes on from a program that is no shim, or the second stage of one.
+fn follow(before: &Before<'_>, loader: Loader, wishes: &Wishes, walk: &mut Walk) -> Result<(), WalkError> {
+    let role = role_of(&loader)?;
+    let starter = if before.shim.is_some() { "shim" } else { "the firmware" };
+    let started = |what: &str| format!("{starter} starts {}: {what}", shown(&loader.path));
     match role {
         ImageRole::Uki => {
-            walk.steps.push(format!("the firmware starts {}: a unified kernel image", shown(&loader.path)));
-            walk.boots.push(chain::direct_uki(medium, &loader)?);
+            walk.steps.push(started("a unified kernel image"));
+            walk.boots.push(chain::direct_uki(before, &loader));
         }
-        ImageRole::SystemdBoot => walk_systemd_boot(medium, &loader, wishes, &mut walk)?,
+        ImageRole::SystemdBoot => walk_systemd_boot(before, &loader, wishes, walk)?,
         ImageRole::Kernel => {
-            walk.steps.push(format!("the firmware starts {}: a Linux kernel", shown(&loader.path)));
-            walk.boots.push(chain::direct_kernel(medium, &loader));
+            walk.steps.push(started("a Linux kernel"));
+            walk.boots.push(chain::direct_kernel(before, &loader));
         }
         ImageRole::Grub => {
-            walk.steps.push(format!("the firmware starts {}: GRUB", shown(&loader.path)));
-            walk.boots.push(chain::grub(medium, None, &loader));
+            walk.steps.push(started("GRUB"));
+            walk.boots.push(chain::grub(before, &loader));
         }
         other => {
-            if let Some(grub) = second_stage(medium, &loader, other)? {
-                walk.steps.push(format!("the firmware starts {}: shim", shown(&loader.path)));
-                walk.steps.push(format!("shim starts {}: GRUB", shown(&grub.path)));
-                walk.boots.push(chain::grub(medium, Some(&loader), &grub));
-                return Ok(walk);
-            }
-            walk.steps.push(format!("the firmware starts {}: {}", shown(&loader.path), other.name()));
-            walk.warnings.push(format!(
-                "{}: {} is not followed: what it starts, and what it measures, is not known",
-                shown(&loader.path),
+            walk.steps.push(started(other.name()));
+            let why = format!(
+                "{} is not followed: what it starts, and what it measures, is not known",
                 other.name()
-            ));
-            walk.boots.push(chain::unknown(medium, &loader));
+            );
+            walk.warnings.push(format!("{}: {why}", shown(&loader.path)));
+            walk.boots.push(chain::unknown(before, &loader));
         }
     }
     if role != ImageRole::SystemdBoot && wishes.entry.is_some() {
@@ -178,81 +232,29 @@ pub fn walk(medium: &Medium, wishes: &Wishes) -> Result<Walk, WalkError> {
             shown(&loader.path)
         ));
     }
-    Ok(walk)
+    Ok(())
 }
 
-/// The GRUB that a shim starts: `grubx64.efi` and its like in shim's own folder (shim `DEFAULT_LOADER`).
-fn second_stage(medium: &Medium, shim: &Loader, role: ImageRole) -> Result<Option<Loader>, WalkError> {
-    let Some(suffix) = machine_suffix(shim.image.machine).filter(|_| role == ImageRole::Shim) else {
-        return Ok(None);
-    };
-    let folder = shim.path.strip_suffix(text::file_name(&shim.path)).unwrap_or_default();
-    let path = format!("{folder}grub{suffix}.efi");
-    let Some(file) = medium.esp.open(&path)? else { return Ok(None) };
-    let second = loader(&path, file)?;
-    let role = ImageRole::of(&second.image).map_err(|error| in_image(&path, error))?;
-    Ok((role == ImageRole::Grub).then_some(second))
-}
-
-fn find_loader(medium: &Medium, wishes: &Wishes, walk: &mut Walk) -> Result<Loader, WalkError> {
-    let volume = medium.esp.as_ref();
-    if let Some(path) = &wishes.boot_option {
-        let file = volume
-            .open(path)?
-            .ok_or_else(|| WalkError::NoFile { place: volume.label().to_owned(), path: shown(path) })?;
-        return loader(&text::efi_path(path), file);
-    }
-    let mut found = Vec::new();
-    for (path, _) in REMOVABLE {
-        found.extend(volume.open(path)?.map(|file| (path, file)));
-    }
-    let others: Vec<&str> = found.iter().skip(1).map(|(path, _)| *path).collect();
-    if let (Some((first, _)), false) = (found.first(), others.is_empty()) {
-        walk.warnings.push(format!(
-            "there are loaders of several architectures; {} is followed, not {}",
-            shown(first),
-            others.iter().map(|path| shown(path)).collect::<Vec<_>>().join(", ")
-        ));
-    }
-    match found.into_iter().next() {
-        Some((path, file)) => loader(path, file),
-        None => Err(no_loader(medium)?),
-    }
-}
-
-fn loader(path: &str, file: Blob) -> Result<Loader, WalkError> {
-    let image = PeImage::parse(&file).map_err(|error| in_image(path, error))?;
-    Ok(Loader { path: path.to_owned(), file, image })
-}
-
-/// The error, with programs that somebody may have meant.
-fn no_loader(medium: &Medium) -> Result<WalkError, WalkError> {
-    let volume = medium.esp.as_ref();
-    let mut candidates = Vec::new();
-    for folder in volume.list("\\EFI")?.unwrap_or_default() {
-        let path = format!("\\EFI\\{}", folder.name);
-        for entry in volume.list(&path)?.unwrap_or_default() {
-            if entry.is_file() && text::ends_with(&entry.name, ".efi") {
-                candidates.push(format!("{path}\\{}", entry.name));
-            }
-        }
-    }
-    let tried = REMOVABLE.map(|(path, _)| shown(path)).join(", ");
-    Ok(WalkError::NoLoader { place: volume.label().to_owned(), tried, candidates })
+fn not_followed(medium: &Medium, loader: &Loader, why: &str, walk: &mut Walk) {
+    walk.warnings.push(format!("{}: {why}, so what starts next is not known", shown(&loader.path)));
+    let before = Before::new(medium, None, Vec::new(), &Wishes::default());
+    walk.boots.push(chain::unknown(&before, loader));
 }
 
 fn walk_systemd_boot(
-    medium: &Medium,
+    before: &Before<'_>,
     loader: &Loader,
     wishes: &Wishes,
     walk: &mut Walk,
 ) -> Result<(), WalkError> {
+    let medium = before.medium;
     let version = version_of(&loader.image).map_err(|error| in_image(&loader.path, error))?;
     let described = version.as_ref().map_or("of unknown version".to_owned(), ToString::to_string);
-    walk.steps.push(format!("the firmware starts {}: systemd-boot {described}", shown(&loader.path)));
+    let starter = if before.shim.is_some() { "shim" } else { "the firmware" };
+    walk.steps.push(format!("{starter} starts {}: systemd-boot {described}", shown(&loader.path)));
     let rules = LoaderChoice::of(version.as_ref());
     let configuration = loader_conf::read(medium.esp.as_ref(), walk)?;
-    let mut found = entries::find(medium, loader, rules, &mut walk.warnings)?;
+    let mut found = entries::find(medium, loader, rules, (&wishes.smbios_strings, &mut walk.warnings))?;
     if found.is_empty() {
         return Err(WalkError::NoEntries { place: medium.esp.label().to_owned() });
     }
@@ -262,7 +264,7 @@ fn walk_systemd_boot(
     walk.warnings.extend(chosen.warnings.iter().cloned());
     walk.chosen = chosen.index;
     let drivers = companions::drivers(medium, loader, &mut walk.warnings)?;
-    let context = chain::Context { medium, loader, configuration, drivers };
+    let context = chain::Context { before, loader, configuration, drivers };
     walk.boots = found.iter().map(|entry| chain::of_entry(&context, entry)).collect();
     Ok(())
 }

@@ -6,11 +6,15 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // what was skipped, and how much was compared
 
+mod against;
 mod command;
 mod corpus;
+mod documentation;
 mod fixtures;
 mod formats;
 mod malformed;
+mod merging;
 mod oracle;
 mod quirks;
 mod regressions;
+mod terminal;

@@ -14,6 +14,8 @@ pub(crate) enum Doc {
     Tiny257SecureBoot,
     /// Another release: systemd 262.
     Tiny262,
+    /// 257 on an instance of AWS without keys, so that PCR 7 is known.
+    Aws257,
 }
 
 static PREDICTING: Mutex<()> = Mutex::new(());
@@ -24,6 +26,7 @@ impl Doc {
             Self::Tiny257 => "t-257.json",
             Self::Tiny257SecureBoot => "t-257-secure-boot.json",
             Self::Tiny262 => "t-262.json",
+            Self::Aws257 => "aws-257.json",
         }
     }
 
@@ -41,22 +44,17 @@ impl Doc {
             Self::Tiny257 => ("t-tiny-257", "off"),
             Self::Tiny257SecureBoot => ("t-tiny-257", "on"),
             Self::Tiny262 => ("t3-tiny-262", "off"),
+            Self::Aws257 => ("t-tiny-257", "off"),
         };
+        let no_keys =
+            ["--platform", "aws-nitrotpm", "--pk", "none", "--kek", "none", "--db", "none", "--dbx", "none"];
+        let platform: &[&str] = if self == Self::Aws257 { &no_keys } else { &[] };
         let uki = fixture(folder).join("uki.efi");
-        let run = premeasure([
-            "predict".as_ref(),
-            uki.as_os_str(),
-            "--secure-boot".as_ref(),
-            secure_boot.as_ref(),
-            "--boot-secret".as_ref(),
-            "none".as_ref(),
-            "--stub-console".as_ref(),
-            "none".as_ref(),
-            "--nvpcr".as_ref(),
-            "none".as_ref(),
-            "--output".as_ref(),
-            path.as_os_str(),
-        ]);
+        let mut arguments =
+            vec!["predict", text(&uki), "--secure-boot", secure_boot, "--output", text(&path)];
+        arguments.extend(["--boot-secret", "none", "--stub-console", "none", "--nvpcr", "none"]);
+        arguments.extend(platform);
+        let run = premeasure(arguments);
         assert_eq!(run.code, Some(0), "{}", run.stderr);
         path
     }

@@ -143,6 +143,8 @@ fn odd_files_are_refused_with_the_place() {
         ("pcrlock", r#"{"records":[{"pcr":4,"digests":[]}]}"#.to_owned(), "no digest of a known algorithm"),
         ("tpm2-yaml", "    4 : 0x00\n".to_owned(), "before any bank"),
         ("csv", "a,b\n".to_owned(), "line 1"),
+        ("env", format!("PCR4_SHA256={sixty_four}\nPCR4_SHA256={}\n", "cd".repeat(32)), "has two values"),
+        ("tpm2-yaml", format!("sha256:\n 4: 0x{sixty_four}\n 4: 0x{}\n", "cd".repeat(32)), "has two values"),
         ("kairos", "kind: SealedVolume\n".to_owned(), "is missing"),
     ];
     for (format, text, expected) in cases {
@@ -150,6 +152,33 @@ fn odd_files_are_refused_with_the_place() {
         assert!(error.contains(expected), "{format} {text}: {error}");
     }
     assert!(matches!(detect(b"no policy"), Err(ImportError::Unknown { .. })));
+}
+
+// The fuzz target and this test run the same code.
+#[path = "../../fuzz/targets/policies.rs"]
+mod policies;
+
+/// The fuzz target's seeds and what it once found, and every golden file, whole and cut short.
+#[test]
+fn inputs_of_the_fuzz_target_find_nothing() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut count = 0;
+    let mut folders = ["fuzz/seeds/import", "fuzz/regressions/import", "tests/export/golden"]
+        .map(|f| root.join(f))
+        .to_vec();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+                continue;
+            }
+            let bytes = std::fs::read(entry.path()).expect("readable");
+            policies::import(&bytes);
+            policies::import(&bytes[..bytes.len() / 2]);
+            count += 1;
+        }
+    }
+    assert!(count > 30, "{count} inputs");
 }
 
 /// Every reader, on bytes that mean nothing: an error, not a panic.

@@ -7,7 +7,12 @@ mod consumers;
 mod documents;
 mod formats;
 mod imports;
+mod nitro;
 mod refusals;
 mod rego;
 mod signing;
+mod systemd;
+mod texts;
+#[cfg(feature = "pkcs11")]
+mod token;
 mod tpm;

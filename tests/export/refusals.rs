@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::documents::{Doc, export, exported, folder, text};
-use crate::support::{fixture, premeasure, read, read_json};
+use crate::support::boots::boot;
+use crate::support::{disks, fixture, premeasure, read, read_json, skipped_without};
 
 /// Runs an export of one altered document.
 fn altered(name: &str, change: impl FnOnce(&mut Value)) -> (Option<i32>, String) {
@@ -118,6 +119,67 @@ fn a_register_is_untouched_only_for_those_who_accept_it() {
     assert!(run.stderr.contains("no selected variant assumes 'no-such-thing'"), "{}", run.stderr);
 }
 
+/// Computed values rest on assumptions too, and need nobody's word: machines where one fails measured something else. The
+/// witnesses are real boots of the same files with what the assumption rules out.
+#[test]
+fn a_machine_where_an_assumption_fails_is_refused() {
+    if skipped_without(&disks::TOOLS) {
+        return;
+    }
+    let folder = folder("failed-assumption");
+    let (document, report) = (folder.join("document.json"), folder.join("report.json"));
+    let mut predict = boot("c-sdboot-257").predict();
+    predict.extend(["--output".into(), document.clone().into()]);
+    assert_eq!(premeasure(predict).code, Some(0));
+    let run = premeasure([
+        "export",
+        text(&document),
+        "--format",
+        "env",
+        "--bank",
+        "sha256",
+        "--stage",
+        "exit-boot-services",
+        "--report",
+        text(&report),
+    ]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let report: Value = read_json(&report);
+    let variant = &report["variants"][0];
+    let accepts = |case: &str, pcrs: &Value| {
+        let held = boot(case).observed_pcrs();
+        variant["values"].as_array().expect("values").iter().all(|value| {
+            let asked = pcrs.as_array().expect("a list").contains(&value["pcr"]);
+            !asked || value["digests"]["sha256"] == held["sha256"][&value["pcr"].to_string()]
+        })
+    };
+    for (assumption, failed) in [("no-companions", "e-addons-257"), ("no-smbios-cmdline", "m-smbios-257")] {
+        let assumptions = variant["assumptions"].as_array().expect("a list");
+        let entry = assumptions.iter().find(|entry| entry["id"] == assumption).expect(assumption);
+        assert_eq!(entry["accepted"], json!(false));
+        assert!(!entry["shown_by"].as_array().expect("a list").is_empty(), "{entry}");
+        assert!(accepts("c-sdboot-257", &entry["shown_by"]), "{assumption}: the boot itself");
+        assert!(!accepts(failed, &entry["shown_by"]), "{failed} fits, although {assumption} fails there");
+    }
+}
+
+/// PCR 11 alone says nothing of what lies beside the UKI.
+#[test]
+fn assumptions_that_nothing_enforced_would_show_are_named() {
+    let run = export(&[Doc::Tiny257], &["--format", "keylime", "--pcr", "11"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let line =
+        run.stderr.lines().find(|line| line.contains("no value that is enforced tells")).expect("a note");
+    assert!(line.contains("no-companions") && !line.contains("no-load-options"), "{line}");
+}
+
+#[test]
+fn a_question_left_open_is_named_when_every_answer_is_accepted() {
+    let run = export(&[Doc::Tiny257, Doc::Tiny257SecureBoot], &["--format", "flashbots"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stderr.contains("2 boots are acceptable: "), "{}", run.stderr);
+}
+
 #[test]
 fn where_the_format_can_warn_an_assumption_is_only_warned_about() {
     let stdout = exported(
@@ -183,6 +245,48 @@ fn a_format_of_one_boot_does_not_take_two() {
         assert!(run.stderr.contains("takes one boot only"), "{format}: {}", run.stderr);
         assert!(!output.exists(), "{format}: something was written");
     }
+}
+
+/// systemd-pcrlock takes eight variants of a component: eight releases are written, nine are refused.
+#[test]
+fn pcrlock_takes_eight_variants() {
+    let folder = folder("eight");
+    let uki = fixture("t-tiny-257/uki.efi");
+    let mut documents = Vec::new();
+    for number in 0..9 {
+        let (credential, document) =
+            (folder.join(format!("{number}.cred")), folder.join(format!("{number}.json")));
+        std::fs::write(&credential, number.to_string()).expect("writable");
+        let mut arguments = vec!["predict", text(&uki), "--secure-boot", "off", "--bank", "sha256"];
+        arguments.extend(["--credential", text(&credential), "-o", text(&document)]);
+        let run = premeasure(arguments);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        documents.push(document);
+    }
+    let write = |documents: &[std::path::PathBuf], to: &str| {
+        let output = folder.join(to);
+        let mut arguments = vec!["export", "--format", "pcrlock", "-o", text(&output)];
+        arguments.extend(documents.iter().map(|document| text(document)));
+        premeasure(arguments)
+    };
+    let run = write(&documents[..8], "eight");
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(std::fs::read_dir(folder.join("eight/650-uki.pcrlock.d")).expect("a folder").count(), 8);
+    let run = write(&documents, "nine");
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("650-uki would have 9 variants, systemd-pcrlock takes 8"), "{}", run.stderr);
+    assert!(!folder.join("nine").exists(), "something was written");
+}
+
+/// kbs-client stores one value for a name: two releases have to go as a message, and that is said.
+#[test]
+fn trustee_says_that_kbs_client_stores_one_value() {
+    let arguments = ["--format", "trustee", "--part", "message"];
+    let run = export(&[Doc::Tiny257, Doc::Tiny262], &arguments);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stderr.contains("kbs-client's set-sample-reference-value stores one"), "{}", run.stderr);
+    let run = export(&[Doc::Tiny257], &arguments);
+    assert!(!run.stderr.contains("kbs-client"), "{}", run.stderr);
 }
 
 #[test]

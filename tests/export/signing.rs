@@ -10,7 +10,7 @@ use crate::support::{Run, premeasure, read, read_json, skipped_without, tool};
 
 const KEYS: &[&str] = &["p256", "p384", "ed25519", "rsa-2048"];
 
-fn key(name: &str) -> PathBuf {
+pub(crate) fn key(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/export/keys").join(name)
 }
 
@@ -20,7 +20,7 @@ fn sign(file: &Path, form: &str, private: &str, output: &Path) {
     assert_eq!(run.code, Some(0), "{}", run.stderr);
 }
 
-fn verify(file: &Path, signature: &Path, public: &str) -> Run {
+pub(crate) fn verify(file: &Path, signature: &Path, public: &str) -> Run {
     premeasure(["verify-document", text(file), "--signature", text(signature), "--key", text(&key(public))])
 }
 
@@ -93,7 +93,7 @@ fn openssl_verifies_dsse_envelopes() {
     }
 }
 
-fn openssl_verify(name: &str, message: &Path, signature: &Path) {
+pub(crate) fn openssl_verify(name: &str, message: &Path, signature: &Path) {
     let public = key(&format!("{name}.pub"));
     let mut command = Command::new("openssl");
     if name == "ed25519" {
@@ -235,4 +235,12 @@ fn what_is_no_key_is_refused() {
     let run = premeasure(["sign", text(&document), "--key", text(&key("p256-encrypted.pem"))]);
     assert_eq!(run.code, Some(2));
     assert!(run.stderr.contains("--passphrase-env"), "{}", run.stderr);
+}
+
+#[cfg(not(feature = "pkcs11"))]
+#[test]
+fn a_build_without_tokens_says_so() {
+    let run = premeasure(["sign", text(&Doc::Tiny257.path()), "--key", "pkcs11:object=key"]);
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("--features pkcs11"), "{}", run.stderr);
 }

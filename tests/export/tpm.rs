@@ -11,14 +11,15 @@ use crate::support::{skipped_without, tool};
 const TOOLS: &[&str] = &["swtpm", "tpm2_startup", "tpm2_pcrextend", "tpm2_unseal", "tpm2_verifysignature"];
 
 /// A TPM with nothing in it, which ends with the test.
-struct Tpm {
+pub(crate) struct Tpm {
     process: Child,
     folder: PathBuf,
-    tcti: String,
+    /// How libraries and tools reach it: `swtpm:path=...`.
+    pub(crate) tcti: String,
 }
 
 impl Tpm {
-    fn start(name: &str) -> Self {
+    pub(crate) fn start(name: &str) -> Self {
         let folder = folder(name);
         // A socket's path may have some hundred bytes only, which scratch folders can exceed.
         let sockets = tempfile::tempdir().expect("a temporary folder").keep();
@@ -52,7 +53,7 @@ impl Tpm {
         command
     }
 
-    fn run(&self, program: &str, arguments: &[&str]) -> String {
+    pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> String {
         let output = tool(&mut self.command(program, arguments));
         for what in ["-t", "-l"] {
             let _ = self.command("tpm2_flushcontext", &[what]).output();

@@ -5,7 +5,7 @@ use super::rules::{InitrdPart, Padding, Step};
 use crate::boot::cpio::{Archive, Target};
 use crate::boot::measurement::GapCode;
 use crate::boot::replay::BootError;
-use crate::boot::{Declared, InputId};
+use crate::boot::{Declared, InputId, entry_initrd};
 use crate::hashing::Segment;
 
 /// The initrd that the stub hands to the kernel.
@@ -28,6 +28,25 @@ impl Stub<'_> {
     /// Puts the parts together (systemd `combine_initrds`, earlier `combine_initrd`).
     pub(super) fn initrd(&self) -> Result<Initrd, BootError> {
         let mut parts: Vec<(InitrdPart, Part)> = Vec::new();
+        let mut used_inputs = self.used_inputs.clone();
+        let pads = self.started.pads_initrds();
+        let entry = self.chain.entry.as_ref();
+        let previous = match entry.map(|entry| entry_initrd::previous(entry, pads)) {
+            None => None,
+            Some(Ok(previous)) => previous,
+            Some(Err(entry_initrd::Unknown)) => {
+                return Ok(Initrd::Unknown(
+                    GapCode::UnknownLoader,
+                    "the entry has both extra and initrd lines, and their order in the initrd is not known"
+                        .to_owned(),
+                    "an entry with only one of them",
+                ));
+            }
+        };
+        let previous = previous.map(|(segments, inputs)| {
+            used_inputs.extend(inputs);
+            segments
+        });
         for part in self.rules.initrd {
             if *part == InitrdPart::BootSecret && self.scenario.boot_secret == Declared::Unknown {
                 return Ok(Initrd::Unknown(
@@ -36,6 +55,10 @@ impl Stub<'_> {
                         .to_owned(),
                     "--boot-secret FILE, --boot-secret hex:..., or --boot-secret none where the machine has none",
                 ));
+            }
+            if *part == InitrdPart::Previous {
+                parts.extend(previous.clone().map(|segments| (*part, segments)));
+                continue;
             }
             parts.extend(self.parts(*part)?.into_iter().map(|segments| (*part, segments)));
         }
@@ -54,7 +77,7 @@ impl Stub<'_> {
                 segments.push(Segment::Zeros(length.next_multiple_of(4) - length));
             }
         }
-        Ok(Initrd::Known(segments, self.used_inputs.clone()))
+        Ok(Initrd::Known(segments, used_inputs))
     }
 
     fn parts(&self, part: InitrdPart) -> Result<Vec<Part>, BootError> {
@@ -80,6 +103,7 @@ impl Stub<'_> {
             InitrdPart::PcrPublicKey => self.section_file(".pcrpkey", "tpm2-pcr-public-key.pem")?,
             InitrdPart::OsRelease => self.section_file(".osrel", "os-release")?,
             InitrdPart::Profile => self.section_file(".profile", "profile")?,
+            InitrdPart::Previous => None,
             InitrdPart::BootSecret => match &self.scenario.boot_secret {
                 Declared::Is(secret) => Some(file(SECRET, "boot-secret", vec![Segment::bytes(*secret)])?),
                 Declared::Absent | Declared::Unknown => None,

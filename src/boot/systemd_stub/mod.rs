@@ -23,6 +23,7 @@ use super::text::{utf16_nul, utf16_text};
 use super::{BootChain, Declared, InputId, NamedImage, Scenario, firmware};
 use crate::hashing::Segment;
 use crate::pe::PeImage;
+use crate::secure_boot::Shim;
 use crate::tcg::{EventType, PcrIndex};
 use crate::uki::{
     Kernel, KernelFormat, LoadedSection, LoaderInfo, MAX_TEXT, Product, SectionSet, SystemdVersion,
@@ -34,6 +35,8 @@ const PROFILE_TAG: u32 = 0x13AE_D6DB;
 pub(super) struct Handover {
     pub(super) kernel: Option<StartedKernel>,
     pub(super) options: KernelOptions,
+    /// The bytes of the options where they are not the text with a NUL behind it.
+    pub(super) raw_options: Option<Vec<u8>>,
     pub(super) options_from: Vec<InputId>,
     pub(super) initrd: Initrd,
 }
@@ -85,14 +88,14 @@ pub fn choices(chain: &BootChain, scenario: &Scenario, name: &str) -> Result<usi
     if !selects {
         return Ok(0);
     }
-    let profile = selected_profile(rules, scenario);
+    let profile = selected_profile(chain, rules, scenario);
     let Ok(sections) = section_set(image, rules, profile) else { return Ok(0) };
     Ok(sections.all(name)?.len())
 }
 
 /// The profile that a stub selects by the options asked for.
-pub(super) fn selected_profile(rules: &StubRules, scenario: &Scenario) -> u32 {
-    let options = super::systemd_boot::requested_options(scenario);
+pub(super) fn selected_profile(chain: &BootChain, rules: &StubRules, scenario: &Scenario) -> u32 {
+    let options = super::systemd_boot::found_options(chain, scenario);
     parse_load_options(options.as_deref(), rules, scenario, true).profile.unwrap_or(0)
 }
 
@@ -388,10 +391,13 @@ impl<'a> Stub<'a> {
             );
             return;
         }
+        let by_option = self.started.by.is_none() && self.scenario.load_options.is_none();
+        let option =
+            if by_option && !self.chain.load_options.is_empty() { "--variables" } else { "--cmdline" };
         self.measure_text(
             "LoadOptions",
             &accepted.measured,
-            Source::Option("--cmdline"),
+            Source::Option(option),
             &rules::LOAD_OPTIONS,
             recorder,
         );
@@ -454,7 +460,11 @@ impl<'a> Stub<'a> {
         let kernel = self.start_kernel(recorder)?;
         let options = self.kernel_options(recorder);
         let initrd = self.initrd()?;
-        Ok(Handover { kernel, options, options_from: self.used_inputs, initrd })
+        // Where nothing replaced them, the kernel finds the LoadOptions of the stub.
+        let untouched = self.command_line == Ok(None)
+            && matches!(&options, KernelOptions::Text(text) if Some(text) == self.started.load_options.as_ref());
+        let raw_options = self.started.raw_options.clone().filter(|_| untouched);
+        Ok(Handover { kernel, options, raw_options, options_from: self.used_inputs, initrd })
     }
 
     fn start_kernel(&self, recorder: &mut Recorder<'_>) -> Result<Option<StartedKernel>, BootError> {
@@ -478,10 +488,7 @@ impl<'a> Stub<'a> {
             ),
             _ => {}
         }
-        if self.scenario.secure_boot {
-            let statement = "no shim of version 16.0 is involved, which would measure the kernel in .linux";
-            recorder.assume("no-shim", statement, &[4], "");
-        }
+        self.check_shim(recorder);
         if facts.as_ref().is_some_and(|facts| facts.format == KernelFormat::Zboot) {
             for pcr in [4, 9] {
                 recorder.gap(
@@ -495,6 +502,29 @@ impl<'a> Stub<'a> {
         }
         let enters_efi_stub = image.is_ok_and(|kernel| kernel.major_image_version >= 1);
         Ok(facts.map(|facts| StartedKernel { facts, uname, enters_efi_stub }))
+    }
+
+    /// Under Secure Boot the firmware is never asked for the kernel. shim 16.0 is, and measures it; others know it for a
+    /// part of the UKI, or are not asked either.
+    fn check_shim(&self, recorder: &mut Recorder<'_>) {
+        if !self.scenario.secure_boot {
+            return;
+        }
+        let Some(shim) = &self.chain.shim else {
+            let statement = "no shim of version 16.0 is involved, which would measure the kernel in .linux";
+            recorder.assume("no-shim", statement, &[4], "");
+            return;
+        };
+        let version = Shim::of(&shim.image).ok().flatten().and_then(|shim| shim.version);
+        if version.is_none_or(|version| version == (16, 0)) {
+            recorder.gap(
+                PcrIndex::new(4),
+                GapCode::UnknownLoader,
+                &rules::INNER_KERNEL,
+                format!("whether {} measures the kernel in .linux depends on its version", shim.name),
+                "a shim of version 15.8, or 16.1 and later",
+            );
+        }
     }
 
     /// LoadOptions that the kernel finds.

@@ -150,6 +150,8 @@ pub enum InitrdPart {
     AddonMicrocode,
     /// `.ucode`.
     Microcode,
+    /// An initrd that the boot loader brought along.
+    Previous,
     /// `.initrd`.
     Initrd,
     /// Archive of the UKI's credentials.
@@ -338,6 +340,7 @@ const INITRD_258: &[InitrdPart] = &[
 const INITRD_261: &[InitrdPart] = &[
     InitrdPart::AddonMicrocode,
     InitrdPart::Microcode,
+    InitrdPart::Previous,
     InitrdPart::Initrd,
     InitrdPart::Credentials,
     InitrdPart::GlobalCredentials,

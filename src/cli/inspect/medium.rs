@@ -60,7 +60,7 @@ pub(super) fn facts(
     options: &Options,
     args: &WalkArgs,
 ) -> anyhow::Result<MediumFacts> {
-    let walk = walk_of(medium, path, args)?;
+    let walk = walk_of(medium, path, args, &[])?;
     let partitions = medium.table.iter().flat_map(|table| {
         table.partitions.iter().map(|partition| {
             let block = u64::from(table.block_size);
@@ -109,7 +109,9 @@ fn programs(walk: &Walk, options: &Options) -> anyhow::Result<Vec<Inspection>> {
     let mut programs = Vec::new();
     for chain in walk.boots.iter().filter_map(|boot| boot.chain.as_ref().ok()) {
         let addons = chain.addons.iter().map(|(_, addon)| addon);
-        for image in chain.loader.iter().chain(&chain.drivers).chain([&chain.uki]).chain(addons) {
+        for image in
+            chain.shim.iter().chain(&chain.loader).chain(&chain.drivers).chain([&chain.uki]).chain(addons)
+        {
             let Some(input) = chain.inputs.get(image.input.0) else { continue };
             if seen.insert(input.name.clone()) {
                 programs.push(inspect(&input.file, &input.name, options, &|_| ())?);

@@ -25,7 +25,8 @@ use crate::walk::Medium;
 /// that is no PE image is an error (exit code 2).
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
-    /// UKI, addon, boot loader or kernel, a disk image, a boot partition, or a folder; `-` reads standard input
+    /// UKI, addon, boot loader or kernel, a disk image, a boot partition, a container image, or a folder; `-` reads standard
+    /// input
     file: PathBuf,
     #[command(flatten)]
     walk: WalkArgs,
@@ -38,7 +39,7 @@ pub(super) struct InspectArgs {
     #[arg(long, short, conflicts_with = "json")]
     verbose: bool,
 
-    /// Print JSON instead (schemas/inspect.schema.json)
+    /// Print JSON instead (schemas/inspect.schema.json; of a disk schemas/medium.schema.json)
     #[arg(long)]
     json: bool,
 }

@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use super::continuation::{self, Continuation};
+use super::continuation::{Boot, Continuation};
 use super::replay::{register_name, wanted};
 use crate::cli::output::{BAD, CAUTION, GOOD, STRONG, print, print_json, styled};
 use crate::cli::table::{Align, Cell, Table};
-use crate::tcg::eventlog::{RegisterKind, Replay};
+use crate::tcg::eventlog::{Register, RegisterKind, Replay};
 use crate::tcg::timeline::BootLog;
 use crate::tcg::{Digest, HashAlgorithm, PcrIndex, PcrValues};
 
@@ -43,53 +43,65 @@ impl Comparison {
     pub(super) fn differs(&self) -> bool {
         self.rows.iter().any(|row| matches!(row.verdict, Verdict::Differs | Verdict::NotInLog))
     }
+
+    /// The banks that were given.
+    pub(super) fn banks(&self) -> impl Iterator<Item = HashAlgorithm> + '_ {
+        self.rows.iter().filter(|row| !matches!(row.verdict, Verdict::BankNotInLog)).map(|row| row.bank)
+    }
+
+    /// Whether a register's value proves the digests of its events in one bank; `None` when it was not given. A value
+    /// that known events after the log explain proves them too: nobody can choose digests that lead to it.
+    pub(super) fn vouches(&self, bank: HashAlgorithm, register: Register) -> Option<bool> {
+        let slot = register.slot()?;
+        let row = self.rows.iter().find(|row| row.bank == bank && row.register == slot)?;
+        match row.verdict {
+            Verdict::Match | Verdict::Continued(_) => Some(true),
+            Verdict::NeverExtended | Verdict::NotInLog | Verdict::Differs => Some(false),
+            Verdict::BankNotInLog => None,
+        }
+    }
 }
 
+/// Compares what logs replay to with given values.
 pub(super) fn compare(
     logs: &[BootLog<'_>],
-    replay: &Replay,
-    kind: RegisterKind,
+    (replay, kind): &(Replay, RegisterKind),
     given: &PcrValues,
+    machine_id: Option<&str>,
     banks: &[HashAlgorithm],
 ) -> Comparison {
     let replayed = replay.values();
+    let boot = Boot { kind: *kind, logs, replayed: &replayed, given, machine_id };
     let in_log: Vec<HashAlgorithm> = logs.iter().flat_map(BootLog::banks).collect();
     let mut rows = Vec::new();
     for (bank, values) in given.banks().filter(|(bank, _)| wanted(*bank, banks)) {
         for (register, value) in values {
-            let old = replayed.get(bank, *register);
             let verdict = if in_log.contains(&bank) {
-                verdict(kind, replay, logs, *register, old, *value)
+                verdict(&boot, replay, *register, *value)
             } else {
                 Verdict::BankNotInLog
             };
-            rows.push(Row { bank, register: *register, replayed: old, given: *value, verdict });
+            let replayed = replayed.get(bank, *register);
+            rows.push(Row { bank, register: *register, replayed, given: *value, verdict });
         }
     }
-    Comparison { kind, rows }
+    Comparison { kind: *kind, rows }
 }
 
-fn verdict(
-    kind: RegisterKind,
-    replay: &Replay,
-    logs: &[BootLog<'_>],
-    register: PcrIndex,
-    replayed: Option<Digest>,
-    given: Digest,
-) -> Verdict {
+fn verdict(boot: &Boot<'_>, replay: &Replay, register: PcrIndex, given: Digest) -> Verdict {
     let bank = given.algorithm();
+    let replayed = boot.replayed.get(bank, register);
     if replayed == Some(given) {
         return Verdict::Match;
     }
-    let start = match replay.pcr0_start().filter(|_| register.get() == 0 && kind == RegisterKind::Pcr) {
+    let start = match replay.pcr0_start().filter(|_| register.get() == 0 && boot.kind == RegisterKind::Pcr) {
         Some(start) => start.value(bank),
         None => register.start_value(bank),
     };
     if replayed.is_none() && (given == start || given.is_zero()) {
         return Verdict::NeverExtended;
     }
-    let found = continuation::find(kind, logs, register, replayed.unwrap_or(start), given);
-    match (found, replayed) {
+    match (boot.find(register, replayed.unwrap_or(start), given), replayed) {
         (Some(continuation), _) => Verdict::Continued(continuation),
         (None, None) => Verdict::NotInLog,
         (None, Some(_)) => Verdict::Differs,

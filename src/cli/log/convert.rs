@@ -1,12 +1,13 @@
 //! `premeasure log convert`: any log as CEL-JSON, and a firmware log as it was.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
 use super::input::{InputArgs, Logs};
-use crate::cli::output::{hinted, write_to};
+use crate::cli::output::{hinted, plain_json, write_to};
 use crate::tcg::cel::{Numbering, write_json};
 use crate::tcg::eventlog::write_log;
 use crate::tcg::timeline::merge;
@@ -48,6 +49,9 @@ pub(super) fn run(args: &ConvertArgs) -> anyhow::Result<ExitCode> {
         Format::CelJson => cel_json(&logs)?,
         Format::Tcg2 => tcg2(&logs)?,
     };
+    if matches!(args.to, Format::Tcg2) && args.output.as_os_str() == "-" && std::io::stdout().is_terminal() {
+        return Err(hinted("a firmware log is no text: it could drive the terminal", "name a file: -o FILE"));
+    }
     write_to(&args.output, &bytes)?;
     Ok(logs.report(ExitCode::SUCCESS))
 }
@@ -62,7 +66,7 @@ fn cel_json(logs: &Logs<'_>) -> anyhow::Result<Vec<u8>> {
             record
         })
         .collect();
-    Ok(write_json(&records)?.into_bytes())
+    Ok(plain_json(&write_json(&records)?).into_owned().into_bytes())
 }
 
 fn tcg2(logs: &Logs<'_>) -> anyhow::Result<Vec<u8>> {

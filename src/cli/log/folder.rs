@@ -9,8 +9,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::input::{read_log, with_registers};
+use super::nv::{self, Indices, nv_indices};
 use super::replay::{Registers, ReplayArgs, registers};
-use crate::cli::output::{self, EXIT_ERROR, printable};
+use crate::cli::output::{self, EXIT_ERROR, plain_json, printable};
 use crate::tcg::HashAlgorithm;
 use crate::tcg::eventlog::RegisterKind;
 use crate::tcg::timeline::{self, BootLog};
@@ -26,6 +27,8 @@ struct Line<'l> {
     registers: &'static str,
     events: usize,
     values: Registers,
+    #[serde(skip_serializing_if = "Indices::is_empty")]
+    nv: Indices,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -74,9 +77,10 @@ pub(super) fn line(name: &str, log: &BootLog<'_>, banks: &[HashAlgorithm]) -> an
         registers: if kind == RegisterKind::Mr { "mr" } else { "pcr" },
         events: log.len(),
         values: registers(&replay.values(), banks),
+        nv: nv::json(&nv_indices(std::slice::from_ref(log))),
         error: log.error.as_ref().map(ToString::to_string),
     };
-    Ok(serde_json::to_string(&line)? + "\n")
+    Ok(plain_json(&serde_json::to_string(&line)?).into_owned() + "\n")
 }
 
 /// Regular files of a folder and the folders in it. Links are not followed: a folder of captures has none, and a

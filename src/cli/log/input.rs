@@ -10,8 +10,11 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::input::display_name;
 use crate::cli::output::{self, EXIT_ERROR, hinted};
+use crate::cli::predict::machine_id;
+use crate::source::read_registers;
+use crate::tcg::PcrValues;
 use crate::tcg::eventlog::RegisterKind;
-use crate::tcg::timeline::BootLog;
+use crate::tcg::timeline::{BootLog, overlaps};
 
 /// Bytes of a log. Firmware's areas have up to a mebibyte; IMA logs of busy servers have tens.
 pub(super) const MAX_LOG: u64 = 64 << 20;
@@ -31,6 +34,43 @@ pub(super) struct InputArgs {
     /// confidential guest
     #[arg(long, value_name = "KIND")]
     pub(super) registers: Option<Registers>,
+}
+
+/// Values of the machine that logs are held against.
+#[derive(Debug, Args)]
+pub(super) struct AgainstArgs {
+    /// Compare with values from the machine: JSON, output of tpm2_pcrread, or a folder like /sys/class/tpm/tpm0
+    #[arg(long, value_name = "PATH")]
+    against: Option<PathBuf>,
+
+    /// The machine's id, or the file that holds it: tried where PCR 15 went on after the log
+    #[arg(long, value_name = "ID", requires = "against")]
+    machine_id: Option<String>,
+}
+
+impl AgainstArgs {
+    pub(super) fn is_given(&self) -> bool {
+        self.against.is_some()
+    }
+
+    /// The values, and the machine id.
+    pub(super) fn values(&self) -> anyhow::Result<Option<(PcrValues, Option<String>)>> {
+        let Some(path) = &self.against else { return Ok(None) };
+        let given = read_registers(path).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
+        let id = self.machine_id.as_deref().map(read_machine_id).transpose()?;
+        Ok(Some((given, id)))
+    }
+}
+
+/// 32 hexadecimal digits, or a file with them, as /etc/machine-id.
+fn read_machine_id(id: &str) -> anyhow::Result<String> {
+    let path = Path::new(id);
+    if path.is_file() {
+        let mut text = String::new();
+        File::open(path)?.take(64).read_to_string(&mut text).with_context(|| id.to_owned())?;
+        return machine_id(text.trim());
+    }
+    machine_id(id)
 }
 
 /// [`RegisterKind`] on the command line.
@@ -67,7 +107,9 @@ impl InputArgs {
             names.push(name.as_str());
             logs.push(log);
         }
-        Ok(Logs { names, logs })
+        let logs = Logs { names, logs };
+        logs.say_overlaps();
+        Ok(logs)
     }
 }
 
@@ -81,6 +123,19 @@ pub(super) fn with_registers(log: BootLog<'_>, registers: Option<Registers>) -> 
 }
 
 impl Logs<'_> {
+    /// Says which records are taken once although two logs have them.
+    fn say_overlaps(&self) {
+        let name = |index: usize| self.names.get(index).copied().unwrap_or_default();
+        for overlap in overlaps(&self.logs) {
+            output::note(format!(
+                "{}: its first {} records are those that {} ends with: taken once",
+                name(overlap.log),
+                overlap.records,
+                name(overlap.earlier)
+            ));
+        }
+    }
+
     /// Says on standard error where logs end early, and gives the exit code that follows from it.
     pub(super) fn report(&self, code: ExitCode) -> ExitCode {
         let mut broken = false;
@@ -126,7 +181,7 @@ fn unusable(name: &str, log: &BootLog<'_>) -> anyhow::Error {
 }
 
 /// Reads a file to its end: the kernel's pseudo-files claim to have no length.
-pub(super) fn read_log(path: &Path) -> anyhow::Result<Vec<u8>> {
+pub(in crate::cli) fn read_log(path: &Path) -> anyhow::Result<Vec<u8>> {
     let read = || -> anyhow::Result<Vec<u8>> {
         if path.as_os_str() == "-" {
             return read_bounded(&mut io::stdin().lock());

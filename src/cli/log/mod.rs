@@ -1,17 +1,21 @@
 //! `premeasure log`: event logs of every kind, shown, replayed, checked and converted.
 
 mod against;
+mod aggregate;
 mod check;
 mod continuation;
 mod convert;
 mod folder;
 mod input;
+mod nv;
 mod replay;
 mod show;
 mod show_json;
 mod show_text;
 
 use std::process::ExitCode;
+
+pub(super) use input::read_log;
 
 use clap::{Args, Subcommand};
 

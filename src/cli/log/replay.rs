@@ -1,15 +1,17 @@
 //! `premeasure log replay`: what the registers hold if the log is true.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
+use serde::Serialize;
 
 use super::against::{compare, print_comparison};
 use super::folder;
-use super::input::{InputArgs, Logs};
-use crate::cli::output::{self, EXIT_DIFFERS, FAINT, STRONG, print, print_json, styled};
+use super::input::{AgainstArgs, InputArgs, Logs};
+use super::nv::{self, Indices, nv_indices};
+use crate::cli::output::{self, EXIT_DIFFERS, FAINT, STRONG, hinted, print, print_json, styled};
 use crate::cli::table::{Align, Cell, Table};
 use crate::tcg::eventlog::{MeasurementRegister, RegisterKind, Replay};
 use crate::tcg::timeline::LogFormat;
@@ -24,12 +26,13 @@ use crate::tcg::{HashAlgorithm, PcrIndex, PcrValues, timeline};
 Examples:
   premeasure log replay /sys/kernel/security/tpm0/binary_bios_measurements --against /sys/class/tpm/tpm0
   premeasure log replay eventlog.bin tpm2-measure.log --json
+  premeasure log replay eventlog.bin --against pcrs.json --machine-id 0123456789abcdef0123456789abcdef
   premeasure log replay logs/ --json-lines > registers.jsonl")]
 pub(super) struct ReplayArgs {
     #[command(flatten)]
     pub(super) input: InputArgs,
 
-    /// As JSON: {\"sha256\": {\"0\": \"hex\"}}; registers of a confidential guest by their index in the log
+    /// As JSON: {"sha256": {"0": "hex"}}; registers of a confidential guest by their index in the log
     #[arg(long)]
     json: bool,
 
@@ -37,9 +40,8 @@ pub(super) struct ReplayArgs {
     #[arg(long, conflicts_with_all = ["json", "against"])]
     pub(super) json_lines: bool,
 
-    /// Compare with values from the machine: JSON, output of tpm2_pcrread, or a folder like /sys/class/tpm/tpm0
-    #[arg(long, value_name = "PATH")]
-    against: Option<PathBuf>,
+    #[command(flatten)]
+    against: AgainstArgs,
 
     /// Only these banks
     #[arg(long, value_name = "BANK", value_delimiter = ',')]
@@ -50,6 +52,7 @@ pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     if let [folder] = args.input.files.as_slice()
         && folder.is_dir()
     {
+        args.accept_folder(folder)?;
         return folder::run(args, folder);
     }
     let files = args.input.read()?;
@@ -60,26 +63,50 @@ pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
         }
         return Ok(logs.report(ExitCode::SUCCESS));
     }
-    let (replay, kind) = timeline::replay(&logs.logs)?;
-    say(&logs, &replay);
-    let code = match &args.against {
-        Some(path) => {
-            let given = crate::source::read_registers(path)
-                .map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
-            let comparison = compare(&logs.logs, &replay, kind, &given, &args.bank);
+    let outcome = timeline::replay(&logs.logs)?;
+    let indices = nv_indices(&logs.logs);
+    say(&logs, &outcome.0);
+    let code = match args.against.values()? {
+        Some((given, machine_id)) => {
+            let comparison = compare(&logs.logs, &outcome, &given, machine_id.as_deref(), &args.bank);
             print_comparison(&comparison, args.json)?;
             if comparison.differs() { ExitCode::from(EXIT_DIFFERS) } else { ExitCode::SUCCESS }
         }
         None if args.json => {
-            print_json(&json(&logs, &replay, &args.bank))?;
+            print_json(&Values { banks: json(&logs, &outcome.0, &args.bank), nv: nv::json(&indices) })?;
             ExitCode::SUCCESS
         }
         None => {
-            print(&table(&replay, kind, &args.bank))?;
+            print(&(table(&outcome.0, outcome.1, &args.bank) + &nv::table(&indices)))?;
             ExitCode::SUCCESS
         }
     };
     Ok(logs.report(code))
+}
+
+impl ReplayArgs {
+    /// A folder is many machines: what is about one machine does not fit.
+    fn accept_folder(&self, folder: &Path) -> anyhow::Result<()> {
+        let name = folder.display();
+        if self.against.is_given() {
+            let text = format!("{name}: is a folder, so many machines; --against has the values of one");
+            return Err(hinted(text, "name the logs of that machine"));
+        }
+        if self.json {
+            let text = format!("{name}: is a folder, and --json prints one object for one machine");
+            return Err(hinted(text, "use --json-lines"));
+        }
+        Ok(())
+    }
+}
+
+/// The document of `--json`.
+#[derive(Serialize)]
+struct Values {
+    #[serde(flatten)]
+    banks: Registers,
+    #[serde(skip_serializing_if = "Indices::is_empty")]
+    nv: Indices,
 }
 
 /// Banks with their registers, by index: the shape of `--format pcrs`.
@@ -107,12 +134,17 @@ pub(super) fn wanted(bank: HashAlgorithm, banks: &[HashAlgorithm]) -> bool {
     banks.is_empty() || banks.contains(&bank)
 }
 
-/// The name of a register.
-pub(super) fn register_name(kind: RegisterKind, register: PcrIndex) -> &'static str {
-    match kind {
-        RegisterKind::Pcr => register.name(),
-        RegisterKind::Mr => {
-            MeasurementRegister::try_from(u32::from(register.get())).map_or("", MeasurementRegister::name)
+/// The name of a register; of a confidential guest's, also the PCRs that share it.
+pub(super) fn register_name(kind: RegisterKind, register: PcrIndex) -> String {
+    match (kind, MeasurementRegister::try_from(u32::from(register.get()))) {
+        (RegisterKind::Pcr, _) => register.name().to_owned(),
+        (RegisterKind::Mr, Err(_)) => String::new(),
+        (RegisterKind::Mr, Ok(register)) => {
+            let pcrs: Vec<String> = register.pcrs().map(|pcr| pcr.to_string()).collect();
+            match pcrs.as_slice() {
+                [] => register.name().to_owned(),
+                [..] => format!("{} (PCR {})", register.name(), pcrs.join(", ")),
+            }
         }
     }
 }

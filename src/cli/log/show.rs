@@ -4,23 +4,26 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::input::InputArgs;
+use super::against::{Comparison, compare};
+use super::input::{AgainstArgs, InputArgs};
 use super::{show_json, show_text};
+use crate::cli::output::EXIT_DIFFERS;
 use crate::tcg::event_data::{Context, Coverage, Decoded, Field, Rule, coverage, decode};
 use crate::tcg::eventlog::Register;
-use crate::tcg::timeline::{BootLog, TimelineRecord, merge};
+use crate::tcg::timeline::{BootLog, TimelineRecord, merge, replay};
 use crate::tcg::{EventType, HashAlgorithm, cel::Content, ima};
 
 /// Show the events of logs.
 ///
 /// Each event, and with --verbose each field, is marked: `verified` when its bytes hash to the digest of the event,
 /// `claimed` when nothing but the writer's word stands for it. A digest itself is only as good as a replay against
-/// the machine's registers: see `log replay --against`.
+/// the machine's registers: with --against each event says whether its PCR vouches for its digest.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   premeasure log show /sys/kernel/security/tpm0/binary_bios_measurements
   premeasure log show eventlog.bin --pcr 4,7 --verbose
+  premeasure log show eventlog.bin --against pcrs.json
   premeasure log show eventlog.bin tpm2-measure.log --type EV_IPL,systemd --json")]
 pub(super) struct ShowArgs {
     #[command(flatten)]
@@ -33,6 +36,9 @@ pub(super) struct ShowArgs {
     /// Only events of these types: names as EV_SEPARATOR, numbers, or the content types `systemd` and `ima_template`
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
     types: Vec<String>,
+
+    #[command(flatten)]
+    against: AgainstArgs,
 
     /// Everything in each event
     #[arg(long, short)]
@@ -50,20 +56,28 @@ pub(super) struct ShowArgs {
 pub(super) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
     let files = args.input.read()?;
     let logs = args.input.parse(&files)?;
+    let comparison = args.compare(&logs.logs)?;
+    let bank = args.bank.or_else(|| usual_bank(&logs.logs, comparison.as_ref()));
     let shown = merge(&logs.logs).into_iter().filter(|record| args.wants(record));
-    let bank = args.bank.or_else(|| usual_bank(&logs.logs));
-    let events = shown.map(|record| Shown::new(record, bank));
+    let events = shown.map(|record| Shown::new(record, bank, comparison.as_ref()));
     if args.json {
         show_json::print(&logs, events)?;
     } else if args.verbose {
         show_text::print_verbose(&logs, events)?;
     } else {
-        show_text::print_table(&logs, events)?;
+        show_text::print_table(&logs, events, comparison.is_some())?;
     }
-    Ok(logs.report(ExitCode::SUCCESS))
+    let differs = comparison.is_some_and(|comparison| comparison.differs());
+    Ok(logs.report(if differs { ExitCode::from(EXIT_DIFFERS) } else { ExitCode::SUCCESS }))
 }
 
 impl ShowArgs {
+    fn compare(&self, logs: &[BootLog<'_>]) -> anyhow::Result<Option<Comparison>> {
+        let Some((given, machine_id)) = self.against.values()? else { return Ok(None) };
+        let outcome = replay(logs)?;
+        Ok(Some(compare(logs, &outcome, &given, machine_id.as_deref(), &[])))
+    }
+
     fn wants(&self, record: &TimelineRecord<'_>) -> bool {
         let register = self.pcr.is_empty()
             || (!matches!(record.record.register, Register::Nv(_))
@@ -88,9 +102,11 @@ fn is_type(event_type: EventType, wanted: &str) -> bool {
     number == Some(event_type.0) || event_type.name().is_some_and(is_named)
 }
 
-/// The bank that most is decided by: SHA-256 where the log has it.
-pub(super) fn usual_bank(logs: &[BootLog<'_>]) -> Option<HashAlgorithm> {
-    let banks: Vec<HashAlgorithm> = logs.iter().flat_map(BootLog::banks).collect();
+/// The bank that most is decided by: SHA-256 where the log has it, and where registers are given, one of theirs.
+fn usual_bank(logs: &[BootLog<'_>], comparison: Option<&Comparison>) -> Option<HashAlgorithm> {
+    let in_logs = || logs.iter().flat_map(BootLog::banks);
+    let given: Vec<HashAlgorithm> = comparison.into_iter().flat_map(Comparison::banks).collect();
+    let banks: Vec<HashAlgorithm> = if given.is_empty() { in_logs().collect() } else { given };
     let preferred =
         [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512, HashAlgorithm::Sm3_256];
     preferred.into_iter().find(|bank| banks.contains(bank)).or_else(|| banks.first().copied())
@@ -104,6 +120,8 @@ pub(super) struct Shown<'l> {
     pub(super) problem: Option<String>,
     pub(super) fields: Vec<Field>,
     pub(super) coverage: Coverage,
+    /// Whether its register's value vouches for its digest; `None` when no value was given, or nothing was extended.
+    pub(super) vouched: Option<bool>,
 }
 
 /// How much of an event its digest proves.
@@ -125,7 +143,12 @@ impl Trust {
 }
 
 impl<'l> Shown<'l> {
-    fn new(record: TimelineRecord<'l>, bank: Option<HashAlgorithm>) -> Self {
+    fn new(record: TimelineRecord<'l>, bank: Option<HashAlgorithm>, comparison: Option<&Comparison>) -> Self {
+        let vouched =
+            bank.zip(comparison).filter(|_| record.record.is_extended()).and_then(|(bank, comparison)| {
+                record.record.digests.get(bank)?;
+                comparison.vouches(bank, record.record.register)
+            });
         let digest = bank.and_then(|bank| record.record.digests.get(bank));
         let digest = digest.or_else(|| {
             let first = record.record.digests.banks().next()?;
@@ -141,7 +164,7 @@ impl<'l> Shown<'l> {
             other => other_content(other, digest),
         };
         let (summary, problem, fields) = decoded;
-        Self { record, bank, summary, problem, fields, coverage }
+        Self { record, bank, summary, problem, fields, coverage, vouched }
     }
 
     /// How much of the event is proven.

@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 
 use super::input::Logs;
 use super::show::{Shown, Trust};
+use crate::cli::output::plain_json;
 use crate::tcg::event_data::{Field, Rule, Value};
 use crate::tcg::eventlog::{Pcr0Start, Register};
 use crate::tcg::timeline::BootLog;
@@ -17,10 +18,10 @@ pub(super) fn print<'l>(logs: &Logs<'_>, events: impl Iterator<Item = Shown<'l>>
         logs.names.iter().zip(&logs.logs).map(|(name, log)| JsonLog::new(name, log)).collect();
     // Written event by event: a log of a million events is not held twice.
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    write!(out, "{{\"logs\":{},\"events\":[", serde_json::to_string(&described)?)?;
+    write!(out, "{{\"logs\":{},\"events\":[", plain_json(&serde_json::to_string(&described)?))?;
     for (index, event) in events.enumerate() {
         let comma = if index > 0 { "," } else { "" };
-        write!(out, "{comma}\n{}", serde_json::to_string(&JsonEvent::new(&event))?)?;
+        write!(out, "{comma}\n{}", plain_json(&serde_json::to_string(&JsonEvent::new(&event))?))?;
     }
     writeln!(out, "\n]}}")?;
     out.flush()?;
@@ -68,6 +69,8 @@ struct JsonEvent {
     digests: BTreeMap<String, String>,
     summary: String,
     data: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vouched: Option<bool>,
     rule: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
@@ -102,6 +105,7 @@ impl JsonEvent {
             digests: digests.collect(),
             summary: event.summary.clone(),
             data: event.trust().name(),
+            vouched: event.vouched,
             rule: rule_name(event.coverage.rule),
             problem: event.problem.clone(),
             fields: event.fields.iter().map(|field| JsonField::new(event, field)).collect(),

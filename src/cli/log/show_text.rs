@@ -14,10 +14,14 @@ const SHORT_DIGEST: usize = 16;
 pub(super) fn print_table<'l>(
     logs: &Logs<'_>,
     events: impl Iterator<Item = Shown<'l>>,
+    compared: bool,
 ) -> anyhow::Result<()> {
     let several = logs.logs.len() > 1;
     let mut columns = vec![("#", Align::Right), ("PCR", Align::Right), ("type", Align::Left)];
     columns.extend([("digest", Align::Left), ("data", Align::Left), ("event", Align::Left)]);
+    if compared {
+        columns.insert(4, ("register", Align::Left));
+    }
     if several {
         columns.insert(0, ("log", Align::Left));
     }
@@ -27,19 +31,33 @@ pub(super) fn print_table<'l>(
         if several {
             cells.push(Cell::from(logs.names.get(event.record.log).copied().unwrap_or_default()));
         }
-        let digest = short_digest(&event);
         let style = if event.problem.is_some() { BAD } else { anstyle::Style::new() };
         cells.extend([
             Cell::from(event.record.number.to_string()),
             Cell::from(event.record.record.register.to_string()),
             Cell::from(short_type(&event.type_name())),
-            Cell::styled(digest, FAINT),
+            Cell::styled(short_digest(&event), FAINT),
+        ]);
+        if compared {
+            let (word, style) = vouched(&event);
+            cells.push(Cell::styled(word, style));
+        }
+        cells.extend([
             Cell::styled(event.trust().name(), trust_style(event.trust())),
             Cell::styled(&event.summary, style),
         ]);
         table.row(cells);
     }
     print(&table.render(0))
+}
+
+/// What the register's value says of the event's digest.
+fn vouched(event: &Shown<'_>) -> (&'static str, anstyle::Style) {
+    match event.vouched {
+        Some(true) => ("vouches", GOOD),
+        Some(false) => ("differs", BAD),
+        None => ("-", FAINT),
+    }
 }
 
 fn short_digest(event: &Shown<'_>) -> String {
@@ -83,6 +101,10 @@ fn verbose(logs: &Logs<'_>, event: &Shown<'_>) -> String {
         for (algorithm, digest) in record.digests.iter() {
             let _ = writeln!(text, "  {:<8}  {}", algorithm.to_string(), hex::encode(digest));
         }
+    }
+    if event.vouched.is_some() {
+        let (word, style) = vouched(event);
+        let _ = writeln!(text, "  {}  the value of {}", styled(style, word), register(event));
     }
     if let Some(problem) = &event.problem {
         let _ = writeln!(text, "  {}  {}", styled(BAD, "undecodable"), printable(problem));

@@ -49,7 +49,7 @@ fn heading(prediction: &Prediction, stage: Stage) -> String {
         Payload::Grub => "GRUB".to_owned(),
         Payload::Unknown => "program that is not followed".to_owned(),
     };
-    let starter = match &chain.loader {
+    let starter = match chain.loader.as_ref().or(chain.shim.as_ref()) {
         Some(loader) => format!(
             "{} ({})",
             loader.name,

@@ -3,16 +3,19 @@
 //! What is compressed as a whole is unpacked into a temporary file without a name, with holes where there are zeros. Formats
 //! with a block map are read in place. Nothing outside the image is ever opened: backing files, external data and extents
 //! that an image names are refused. Sources: RFC 8878 (zstd), the XZ format 1.2, RFC 1952 (gzip), QEMU docs/interop/qcow2,
-//! Microsoft's "Virtual Hard Disk Image Format Specification" 1.0, VMware's "Virtual Disk Format" 5.0.
+//! Microsoft's "Virtual Hard Disk Image Format Specification" 1.0 and [MS-VHDX], VMware's "Virtual Disk Format" 5.0.
 
 mod mapped;
 mod qcow2;
 mod stream;
 mod tarball;
 mod vhd;
+mod vhdx;
 mod vmdk;
 
 use std::io;
+
+pub(super) use stream::{BlobReader, spool};
 
 use super::Blob;
 use crate::bytes::ParseError;
@@ -81,9 +84,22 @@ pub enum ContainerError {
 /// # Errors
 /// [`ContainerError`].
 pub fn unpack(file: &Blob, limit: u64) -> Result<Unpacked, ContainerError> {
+    unpack_watched(file, limit, &|_| (), &|_| ())
+}
+
+/// The same. `total` is told of packed bytes that are ahead, each layer anew, `progress` of those that are done.
+///
+/// # Errors
+/// [`ContainerError`].
+pub fn unpack_watched(
+    file: &Blob,
+    limit: u64,
+    total: &dyn Fn(u64),
+    progress: &dyn Fn(u64),
+) -> Result<Unpacked, ContainerError> {
     let mut unpacked = Unpacked { content: file.clone(), layers: Vec::new() };
     for _ in 0..MAX_LAYERS {
-        match layer(&unpacked.content, limit)? {
+        match layer(&unpacked.content, limit, (total, progress))? {
             None => return Ok(unpacked),
             Some((format, content)) => {
                 unpacked.content = content;
@@ -94,14 +110,24 @@ pub fn unpack(file: &Blob, limit: u64) -> Result<Unpacked, ContainerError> {
     Err(ContainerError::TooManyLayers)
 }
 
-fn layer(file: &Blob, limit: u64) -> Result<Option<(&'static str, Blob)>, ContainerError> {
+type Watch<'a> = (&'a dyn Fn(u64), &'a dyn Fn(u64));
+
+fn layer(
+    file: &Blob,
+    limit: u64,
+    (total, progress): Watch<'_>,
+) -> Result<Option<(&'static str, Blob)>, ContainerError> {
+    let watched = || {
+        total(file.len());
+        progress
+    };
     let start = file.read_prefix(512).map_err(|error| ContainerError::Io { format: "image", error })?;
     let (format, content) = if start.starts_with(&[0x28, 0xB5, 0x2F, 0xFD]) {
-        ("zstd", stream::zstd(file, limit)?)
+        ("zstd", stream::zstd(file, limit, watched())?)
     } else if start.starts_with(b"\xFD7zXZ\0") {
-        ("xz", stream::xz(file, limit)?)
+        ("xz", stream::xz(file, limit, watched())?)
     } else if start.starts_with(&[0x1F, 0x8B]) {
-        ("gzip", stream::gzip(file, limit)?)
+        ("gzip", stream::gzip(file, limit, watched())?)
     } else if start.get(257..262) == Some(b"ustar") {
         match tarball::disk(file, limit)? {
             Some(content) => ("tar", content),
@@ -112,7 +138,7 @@ fn layer(file: &Blob, limit: u64) -> Result<Option<(&'static str, Blob)>, Contai
     } else if start.starts_with(b"KDMV") || start.starts_with(b"# Disk DescriptorFile") {
         ("VMDK", vmdk::open(file)?)
     } else if start.starts_with(b"vhdxfile") {
-        return Err(unsupported("VHDX", "this format is not read"));
+        ("VHDX", vhdx::open(file)?)
     } else if start.get(64..68) == Some(&[0x7F, 0x10, 0xDA, 0xBE]) {
         return Err(unsupported("VDI", "this format is not read"));
     } else if let Some(content) = vhd::open(file)? {

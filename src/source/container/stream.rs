@@ -12,13 +12,13 @@ const PIECE: usize = 64 << 10;
 const MAX_DECODER_MEMORY_KIB: u32 = 256 << 10;
 
 /// Reads a blob from its start.
-pub(super) struct BlobReader {
+pub(in crate::source) struct BlobReader {
     blob: Blob,
     position: u64,
 }
 
 impl BlobReader {
-    pub(super) fn new(blob: &Blob) -> Self {
+    pub(in crate::source) fn new(blob: &Blob) -> Self {
         Self { blob: blob.clone(), position: 0 }
     }
 }
@@ -34,19 +34,37 @@ impl Read for BlobReader {
     }
 }
 
-pub(super) fn gzip(file: &Blob, limit: u64) -> Result<Blob, ContainerError> {
-    // One after the other, as gzip and its parallel kin write them.
-    spool(flate2::bufread::MultiGzDecoder::new(BufReader::new(BlobReader::new(file))), "gzip", limit)
+/// Tells of the bytes that it passes on.
+struct Watched<'a> {
+    inner: BlobReader,
+    progress: &'a dyn Fn(u64),
 }
 
-pub(super) fn xz(file: &Blob, limit: u64) -> Result<Blob, ContainerError> {
-    let reader = BufReader::new(BlobReader::new(file));
+impl Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        (self.progress)(count as u64);
+        Ok(count)
+    }
+}
+
+fn watched<'a>(file: &Blob, progress: &'a dyn Fn(u64)) -> BufReader<Watched<'a>> {
+    BufReader::new(Watched { inner: BlobReader::new(file), progress })
+}
+
+pub(super) fn gzip(file: &Blob, limit: u64, progress: &dyn Fn(u64)) -> Result<Blob, ContainerError> {
+    // One after the other, as gzip and its parallel kin write them.
+    spool(flate2::bufread::MultiGzDecoder::new(watched(file, progress)), "gzip", limit)
+}
+
+pub(super) fn xz(file: &Blob, limit: u64, progress: &dyn Fn(u64)) -> Result<Blob, ContainerError> {
+    let reader = watched(file, progress);
     let decoder = lzma_rust2::XzReader::new_mem_limit(reader, true, MAX_DECODER_MEMORY_KIB);
     spool(decoder, "xz", limit)
 }
 
-pub(super) fn zstd(file: &Blob, limit: u64) -> Result<Blob, ContainerError> {
-    let mut reader = BufReader::new(BlobReader::new(file));
+pub(super) fn zstd(file: &Blob, limit: u64, progress: &dyn Fn(u64)) -> Result<Blob, ContainerError> {
+    let mut reader = watched(file, progress);
     let mut spooled = Spool::new("zstd", limit)?;
     // A file may consist of several frames; the decoder stops behind each.
     while !is_at_end(&mut reader).map_err(|error| failed("zstd", error))? {
@@ -62,7 +80,11 @@ fn is_at_end(reader: &mut impl io::BufRead) -> io::Result<bool> {
 }
 
 /// Writes a stream into a temporary file without a name.
-pub(super) fn spool(reader: impl Read, format: &'static str, limit: u64) -> Result<Blob, ContainerError> {
+pub(in crate::source) fn spool(
+    reader: impl Read,
+    format: &'static str,
+    limit: u64,
+) -> Result<Blob, ContainerError> {
     let mut spooled = Spool::new(format, limit)?;
     spooled.copy(reader)?;
     spooled.finish()

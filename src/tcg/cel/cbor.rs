@@ -9,8 +9,8 @@ use minicbor::Decoder;
 use minicbor::data::Type;
 
 use crate::bytes::{ParseError, ParseErrorKind};
-use crate::tcg::eventlog::{MeasurementRegister, Register};
-use crate::tcg::{AlgorithmId, EventType, PcrIndex};
+use crate::tcg::eventlog::{Register, RegisterKind};
+use crate::tcg::{AlgorithmId, EventType};
 
 use super::record::{Content, Management, Record, RecordDigests};
 use super::tlv::content_name;
@@ -90,9 +90,9 @@ fn read_record<'a>(cursor: &mut Cursor<'a>) -> Result<Record<'a>, ParseError> {
         let key = cursor.read("CEL record", |d| d.u64())?;
         match key {
             0 => recnum = Some(cursor.read("recnum", |d| d.u64())?),
-            1 => register = Some(pcr(cursor.read("pcr", |d| d.u32())?)),
+            1 => register = Some(Register::of(RegisterKind::Pcr, cursor.read("pcr", |d| d.u32())?)),
             2 => register = Some(Register::Nv(cursor.read("nv_index", |d| d.u32())?)),
-            108 => register = Some(mr(cursor.read("ccmr", |d| d.u32())?)),
+            108 => register = Some(Register::of(RegisterKind::Mr, cursor.read("ccmr", |d| d.u32())?)),
             3 => digests = Some(read_digests(cursor)?),
             9 => kind = Some(cursor.read("content_type", |d| d.u64())?),
             10 => content = Some(read_content(cursor, kind)?),
@@ -113,14 +113,6 @@ fn read_record<'a>(cursor: &mut Cursor<'a>) -> Result<Record<'a>, ParseError> {
             ..start
         }),
     }
-}
-
-fn pcr(index: u32) -> Register {
-    PcrIndex::try_from(index).map_or(Register::None(index), Register::Pcr)
-}
-
-fn mr(index: u32) -> Register {
-    MeasurementRegister::try_from(index).map_or(Register::None(index), Register::Mr)
 }
 
 fn read_digests<'a>(cursor: &mut Cursor<'a>) -> Result<RecordDigests<'a>, ParseError> {

@@ -10,6 +10,11 @@ use super::record::{Content, Record, RecordDigests};
 /// An event of a firmware log as a record. Digests and data are borrowed.
 #[must_use]
 pub fn record_of<'l>(log: &EventLog<'_>, event: &Event<'l>) -> Record<'l> {
+    record_in(log.register(event.register), event)
+}
+
+/// An event as a record of this register.
+pub(crate) fn record_in<'l>(register: Register, event: &Event<'l>) -> Record<'l> {
     let mut digests = RecordDigests::default();
     for (algorithm, digest) in event.digests.iter() {
         // The log's reader has checked what a record checks: no algorithm twice, no wrong length.
@@ -17,7 +22,7 @@ pub fn record_of<'l>(log: &EventLog<'_>, event: &Event<'l>) -> Record<'l> {
     }
     Record {
         recnum: None,
-        register: log.register(event.register),
+        register,
         digests,
         content: Content::PcClient { event_type: event.event_type, data: Cow::Borrowed(event.data) },
         offset: event.data_offset,

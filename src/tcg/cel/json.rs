@@ -7,8 +7,8 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::tcg::eventlog::{MeasurementRegister, Register};
-use crate::tcg::{AlgorithmId, EventType, HashAlgorithm, PcrIndex};
+use crate::tcg::eventlog::{Register, RegisterKind};
+use crate::tcg::{AlgorithmId, EventType, HashAlgorithm};
 
 use super::record::{Content, Management, Record, RecordDigests, Systemd};
 use super::{MAX_RECORDS, Records};
@@ -194,13 +194,9 @@ impl JsonRecord {
 
     fn register(&self) -> Result<Register, String> {
         Ok(match (self.pcr, self.nv_index, self.ccmr) {
-            (Some(index), None, None) => {
-                PcrIndex::try_from(index).map_or(Register::None(index), Register::Pcr)
-            }
+            (Some(index), None, None) => Register::of(RegisterKind::Pcr, index),
             (None, Some(index), None) => Register::Nv(index),
-            (None, None, Some(index)) => {
-                MeasurementRegister::try_from(index).map_or(Register::None(index), Register::Mr)
-            }
+            (None, None, Some(index)) => Register::of(RegisterKind::Mr, index),
             _ => return Err("exactly one of pcr, nv_index and ccmr is expected".to_owned()),
         })
     }

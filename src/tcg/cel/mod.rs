@@ -16,6 +16,7 @@ mod tlv;
 
 pub(crate) use cbor::looks_like_cbor;
 pub use cbor::read_cbor;
+pub(crate) use convert::record_in;
 pub use convert::{Numbering, number, record_of};
 pub use json::{JsonError, read_json, read_json_sequence};
 pub use json_write::write_json;

@@ -64,7 +64,7 @@ pub enum Content<'a> {
 }
 
 /// Content of a record of systemd (`tpm2_userspace_log`).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 pub struct Systemd {
     /// `string`: what was measured, shortened and escaped beyond 1024 bytes.
     pub string: String,
@@ -79,7 +79,7 @@ pub struct Systemd {
 }
 
 /// A record about the log itself (CEL 1.0, section 4.2.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Management {
     /// `cel_version`.
     Version {
@@ -99,6 +99,11 @@ pub enum Management {
 impl<'a> RecordDigests<'a> {
     /// Digests that a record may have.
     pub const MAX: usize = 16;
+
+    /// Keeps those of wanted banks, and those of algorithms that we do not know.
+    pub(crate) fn retain(&mut self, wanted: impl Fn(HashAlgorithm) -> bool) {
+        self.0.retain(|(algorithm, _)| algorithm.known().is_none_or(&wanted));
+    }
 
     /// Adds one.
     ///

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use crate::bytes::{ParseError, ParseErrorKind, Reader};
-use crate::tcg::eventlog::{MeasurementRegister, Register};
-use crate::tcg::{AlgorithmId, EventType, PcrIndex};
+use crate::tcg::eventlog::{Register, RegisterKind};
+use crate::tcg::{AlgorithmId, EventType};
 
 use super::record::{Content, Management, Record, RecordDigests};
 use super::{MAX_RECORDS, Records};
@@ -84,9 +84,9 @@ fn read_register(reader: &mut Reader<'_>) -> Result<Register, ParseError> {
     let (kind, value) = read_field(reader, "PCR")?;
     let index = u32::try_from(number(value, 4, "PCR")?).unwrap_or(u32::MAX);
     Ok(match kind {
-        PCR => PcrIndex::try_from(index).map_or(Register::None(index), Register::Pcr),
+        PCR => Register::of(RegisterKind::Pcr, index),
         NV_INDEX => Register::Nv(index),
-        CC_REGISTER => MeasurementRegister::try_from(index).map_or(Register::None(index), Register::Mr),
+        CC_REGISTER => Register::of(RegisterKind::Mr, index),
         other => {
             let expected = "PCR (1), NV_INDEX (2) or a register of a confidential guest (108)";
             let kind = ParseErrorKind::Unexpected { found: other.into(), expected };

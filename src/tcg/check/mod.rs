@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::cel::Record;
 use super::eventlog::{Register, RegisterKind};
-use super::timeline::BootLog;
+use super::timeline::{BootLog, LogFormat};
 use super::{EventType, PcrIndex};
 use crate::tcg::cel::Content;
 use crate::uefi::variable::Uintn;
@@ -106,6 +106,8 @@ pub struct Facts<'l> {
     pub uintn: Uintn,
     /// The events, by their number.
     pub events: Vec<Record<'l>>,
+    /// The end of a log, not all of it.
+    is_partial: bool,
     /// Indices of the registers that have a separator.
     separated: BTreeSet<u32>,
 }
@@ -116,7 +118,8 @@ impl<'l> Facts<'l> {
         let events: Vec<Record<'l>> = log.iter().collect();
         let separators = events.iter().filter(|record| record.event_type() == Some(EventType::SEPARATOR));
         let separated = separators.map(|record| record.register.index()).collect();
-        Self { kind, uintn: log.uintn(), events, separated }
+        let is_partial = log.format == LogFormat::FinalEvents;
+        Self { kind, uintn: log.uintn(), events, is_partial, separated }
     }
 
     /// The event of this number, if firmware wrote it.
@@ -142,7 +145,8 @@ impl<'l> Facts<'l> {
 
     /// Firmware measured its own start here: there are events of PCRs 0 to 7, or of their measurement registers.
     fn has_firmware_part(&self) -> bool {
-        self.firmware().any(|event| event.is_extended() && is_firmware_register(event.record.register))
+        !self.is_partial
+            && self.firmware().any(|event| event.is_extended() && is_firmware_register(event.record.register))
     }
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::bytes::{ParseError, ParseErrorKind, Reader};
 use crate::tcg::{AlgorithmId, EventType, HashAlgorithm, PcrIndex};
 
-use super::ccel::{CcelTable, MeasurementRegister};
+use super::ccel::CcelTable;
 use super::record::{Event, Layout};
 use super::replay::Register;
 use super::spec_id::SpecId;
@@ -151,12 +151,7 @@ impl<'a> EventLog<'a> {
     /// Which register an index of this log means.
     #[must_use]
     pub fn register(&self, index: u32) -> Register {
-        match self.kind {
-            RegisterKind::Pcr => PcrIndex::try_from(index).map_or(Register::None(index), Register::Pcr),
-            RegisterKind::Mr => {
-                MeasurementRegister::try_from(index).map_or(Register::None(index), Register::Mr)
-            }
-        }
+        Register::of(self.kind, index)
     }
 
     /// The bytes behind the last record.

@@ -17,6 +17,7 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
 
 mod ccel;
+mod final_events;
 mod log;
 mod record;
 mod replay;
@@ -26,6 +27,8 @@ mod verified;
 mod writer;
 
 pub use ccel::{CcelTable, MeasurementRegister};
+pub(crate) use final_events::looks_like_final_events;
+pub use final_events::read_final_events;
 pub use log::{BrokenLog, EventLog, Events, Header, RegisterKind};
 pub use record::{Digests, Event, Layout};
 pub use replay::{Pcr0Start, Register, Replay, startup_locality};

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::tcg::{AlgorithmId, Digest, EventType, HashAlgorithm, PcrIndex, PcrValues, extend};
 
 use super::ccel::MeasurementRegister;
-use super::log::EventLog;
+use super::log::{EventLog, RegisterKind};
 use super::record::Event;
 
 /// What an index of a log names.
@@ -22,6 +22,15 @@ pub enum Register {
 }
 
 impl Register {
+    /// The register that an index of a log means.
+    #[must_use]
+    pub fn of(kind: RegisterKind, index: u32) -> Self {
+        match kind {
+            RegisterKind::Pcr => PcrIndex::try_from(index).map_or(Self::None(index), Self::Pcr),
+            RegisterKind::Mr => MeasurementRegister::try_from(index).map_or(Self::None(index), Self::Mr),
+        }
+    }
+
     /// The index as it stands in a log.
     #[must_use]
     pub fn index(self) -> u32 {
@@ -177,7 +186,8 @@ impl Replay {
         };
     }
 
-    /// Extends one register in every bank that `digest` knows.
+    /// Extends one register in every bank that `digest` knows. NV indices are no registers of a bank: see
+    /// [`nvpcr`](crate::tcg::nvpcr).
     pub fn extend(
         &mut self,
         number: u64,
@@ -185,6 +195,9 @@ impl Replay {
         digest: impl Fn(HashAlgorithm) -> Option<Digest>,
     ) {
         let Some(slot) = register.slot() else {
+            if let Register::Nv(_) = register {
+                return;
+            }
             // A log of a million such events must not cost a million entries: the first few are enough to say so.
             if self.left_out.len() < 16 {
                 self.left_out.push(LeftOut { number, register });

@@ -137,13 +137,18 @@ fn read_digest_size(reader: &mut Reader<'_>, before: &[DigestSize]) -> Result<Di
     }
 }
 
-/// Digest sizes that the Registry fixes (table 3), those of algorithms that we do not compute included.
 fn fixed_size(algorithm: AlgorithmId) -> Option<u16> {
-    match algorithm {
-        AlgorithmId::SHA1 => Some(20),
-        AlgorithmId::SHA256 | AlgorithmId::SM3_256 | AlgorithmId::SHA3_256 => Some(32),
-        AlgorithmId::SHA384 | AlgorithmId::SHA3_384 => Some(48),
-        AlgorithmId::SHA512 | AlgorithmId::SHA3_512 => Some(64),
-        _ => None,
-    }
+    FIXED_SIZES.iter().find(|row| row.algorithm == algorithm).map(|row| row.size)
 }
+
+/// Digest sizes that the Registry fixes (table 3), those of algorithms that we do not compute included.
+pub(super) const FIXED_SIZES: [DigestSize; 8] = [
+    DigestSize { algorithm: AlgorithmId::SHA1, size: 20 },
+    DigestSize { algorithm: AlgorithmId::SHA256, size: 32 },
+    DigestSize { algorithm: AlgorithmId::SHA384, size: 48 },
+    DigestSize { algorithm: AlgorithmId::SHA512, size: 64 },
+    DigestSize { algorithm: AlgorithmId::SM3_256, size: 32 },
+    DigestSize { algorithm: AlgorithmId::SHA3_256, size: 32 },
+    DigestSize { algorithm: AlgorithmId::SHA3_384, size: 48 },
+    DigestSize { algorithm: AlgorithmId::SHA3_512, size: 64 },
+];

@@ -55,14 +55,27 @@ impl<'a> EventLog<'a> {
     /// # Errors
     /// When the bank is absent on either side, or a register differs.
     pub fn verify(self, bank: HashAlgorithm, given: &PcrValues) -> Result<VerifiedLog<'a>, VerifyError> {
+        let (verified, mismatches) = self.verify_registers(bank, given)?;
+        if mismatches.is_empty() { Ok(verified) } else { Err(VerifyError::Mismatch(mismatches)) }
+    }
+
+    /// As [`verify`](Self::verify), but registers that differ only take themselves out: the verified log has the
+    /// events of those that agree. For a log that ended before the values were read.
+    ///
+    /// # Errors
+    /// When the bank is absent on either side.
+    pub fn verify_registers(
+        self,
+        bank: HashAlgorithm,
+        given: &PcrValues,
+    ) -> Result<(VerifiedLog<'a>, Vec<RegisterMismatch>), VerifyError> {
+        let absent = VerifyError::BankAbsent(bank);
+        let Some((_, values)) = given.banks().find(|(other, _)| *other == bank) else { return Err(absent) };
+        if !self.banks().any(|other| other == bank) {
+            return Err(absent);
+        }
         let replay = self.replay();
         let replayed = replay.values();
-        let Some((_, values)) = given.banks().find(|(other, _)| *other == bank) else {
-            return Err(VerifyError::BankAbsent(bank));
-        };
-        if !self.banks().any(|other| other == bank) {
-            return Err(VerifyError::BankAbsent(bank));
-        }
         let mut registers = BTreeSet::new();
         let mut mismatches = Vec::new();
         for (register, given) in values {
@@ -77,11 +90,7 @@ impl<'a> EventLog<'a> {
                 mismatches.push(RegisterMismatch { register: *register, replayed, given: *given });
             }
         }
-        if mismatches.is_empty() {
-            Ok(VerifiedLog { log: self, bank, registers })
-        } else {
-            Err(VerifyError::Mismatch(mismatches))
-        }
+        Ok((VerifiedLog { log: self, bank, registers }, mismatches))
     }
 }
 

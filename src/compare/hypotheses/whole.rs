@@ -1,0 +1,96 @@
+//! Whole boots that may have happened instead of the expected one.
+
+use super::merge;
+use crate::compare::causes::{Cause, Code};
+use crate::compare::model::Candidate;
+use crate::compare::nearest::Pair;
+use crate::tcg::PcrIndex;
+
+/// Another boot that may have happened instead of the expected one.
+#[derive(Debug, Clone)]
+pub struct Alternative {
+    /// What it measures.
+    pub candidate: Candidate,
+    /// In what it deviates: a code and a sentence each.
+    pub codes: Vec<(Code, String)>,
+}
+
+/// The registers that a deviation can move. `Entry` may move any.
+fn moves(code: Code) -> &'static [u8] {
+    match code {
+        Code::Addon => &[4, 9, 12],
+        Code::Credential | Code::Options => &[9, 12],
+        Code::Extension => &[9, 12, 13],
+        Code::Loader => &[4, 5, 9, 12],
+        Code::Profile => &[4, 9, 11, 12],
+        Code::SecureBoot => &[4, 7, 9, 12],
+        Code::Smbios => &[1, 9, 12],
+        Code::Kernel => &[9],
+        Code::Stub => &[4, 9, 11, 12, 13],
+        _ => &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15],
+    }
+}
+
+/// The deviations of an alternative as causes of the registers that it explains.
+pub(super) fn causes(codes: &[(Code, String)], pcrs: &[PcrIndex]) -> Vec<Cause> {
+    let mut causes: Vec<Cause> = Vec::new();
+    for (code, detail) in codes {
+        let moved: Vec<PcrIndex> =
+            pcrs.iter().filter(|pcr| moves(*code).contains(&pcr.get())).copied().collect();
+        if !moved.is_empty() {
+            merge(
+                &mut causes,
+                Cause { code: *code, pcrs: moved, explains_exactly: true, detail: detail.clone() },
+            );
+        }
+    }
+    causes
+}
+
+/// The other variants of a document, by what tells them from the nearest one.
+pub(super) fn siblings(candidate: &Candidate, all: &[Candidate]) -> Vec<Alternative> {
+    let others = all.iter().filter(|other| other.id != candidate.id && !other.scenario.is_empty());
+    others
+        .map(|other| {
+            let detail = format!("the values are those of {}", other.id);
+            let code = match (candidate.secure_boot, other.secure_boot) {
+                _ if other.image != candidate.image => Code::Entry,
+                (Some(one), Some(other)) if one != other => Code::SecureBoot,
+                _ if other.scenario.contains("profile") || candidate.scenario.contains("profile") => {
+                    Code::Profile
+                }
+                _ if other.scenario.contains("exit-retried")
+                    != candidate.scenario.contains("exit-retried") =>
+                {
+                    Code::ExitBootServices
+                }
+                _ => Code::Entry,
+            };
+            Alternative { candidate: other.clone(), codes: vec![(code, detail)] }
+        })
+        .collect()
+}
+
+/// Alternatives that explain something and contradict nothing, those first that explain most with least.
+pub(super) fn nearest<'a>(
+    pair: &Pair<'_>,
+    differing: &[PcrIndex],
+    alternatives: &'a [Alternative],
+    most: usize,
+) -> Vec<&'a Alternative> {
+    let mut scored: Vec<(usize, usize, &Alternative)> = Vec::new();
+    for alternative in alternatives {
+        let matches = |pcr: &PcrIndex| pair.would_match(&alternative.candidate, *pcr);
+        let contradicts = PcrIndex::all().any(|pcr| {
+            !differing.contains(&pcr)
+                && pair.would_match(pair.candidate, pcr)
+                && pair.would_differ(&alternative.candidate, pcr)
+        });
+        let explained = differing.iter().filter(|pcr| matches(pcr)).count();
+        if explained > 0 && !contradicts {
+            scored.push((differing.len().saturating_sub(explained), alternative.codes.len(), alternative));
+        }
+    }
+    scored.sort_by_key(|(open, codes, _)| (*open, *codes));
+    scored.into_iter().take(most).map(|(_, _, alternative)| alternative).collect()
+}
