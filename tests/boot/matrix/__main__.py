@@ -70,6 +70,10 @@ def attempt(work, name, options):
         result = run(work, name, options)
     except parts.Missing as error:
         result = {"case": name, "skipped": str(error)}
+    except FileNotFoundError as error:
+        # A tool that is not installed.
+        key = "skipped" if os.path.basename(error.filename or "") in prepare.PROGRAMS else "broken"
+        result = {"case": name, key: str(error)}
     except Exception as error:  # one broken case must not hide the others
         result = {"case": name, "broken": f"{type(error).__name__}: {error}"}
     state = "skipped" if "skipped" in result else "BROKEN" if "broken" in result else "WRONG" if result["faults"] else "equal"
@@ -271,7 +275,7 @@ def report(work, results, seconds):
         if "skipped" in r:
             print(f"SKIPPED {r['case']}: {r['skipped']}")
         if "broken" in r:
-            print(f"BROKEN {r['case']}: {r['broken']}")
+            print(f"BROKEN {r['case']}: {r['broken'][-1000:]}")
     with open(os.path.join(work, "matrix.json"), "w") as file:
         json.dump(results, file, indent=1)
     bad = [r["case"] for r in results if r.get("faults") or "broken" in r]

@@ -170,7 +170,7 @@ class Case:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(os.path.join(BOOT, "mkosi"), folder, symlinks=True)
         shutil.copy(os.path.join(BOOT, "../../contrib/mkosi.postoutput"), folder)
-        shutil.copy(os.environ["PREMEASURE"], os.path.join(chroot, "usr/local/bin/premeasure"))
+        shutil.copy(os.environ["PREMEASURE"], os.path.join(chroot, "usr/bin/premeasure"))
         sources = os.path.join(folder, f"sandbox-{suite}/etc/apt/sources.list.d/mkosi.sources")
         mirror = read(os.path.join(chroot, "etc/apt/sources.list")).decode().split()[1]  # as mkchroot.sh wrote it
         text = read(sources).decode().replace("@MIRROR@", mirror)
