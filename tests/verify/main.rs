@@ -1,0 +1,11 @@
+//! The attestation verifier: recorded quotes of a TPM, forged ones, chains of certificates, a live TPM.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod chains;
+mod command;
+mod forge;
+mod forged;
+mod recorded;
+mod swtpm;
