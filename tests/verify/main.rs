@@ -5,7 +5,9 @@ mod support;
 
 mod chains;
 mod command;
+mod evidence;
 mod forge;
 mod forged;
 mod recorded;
+mod regressions;
 mod swtpm;
