@@ -3,6 +3,7 @@
 use subtle::ConstantTimeEq as _;
 
 use super::chain::{Anchors, valid_at};
+use super::evidence::nitro::Document;
 use super::evidence::{Evidence, QuoteEvidence};
 use super::judge::{Judgement, PcrVerdict, judge};
 use super::key::AttestationKey;
@@ -11,7 +12,7 @@ use super::policy::{Assumption, Policy};
 use super::public_area::PublicArea;
 use super::quote::{ClockInfo, PcrSelection, Quote, QuoteError};
 use super::refusal::{Code, Refusal};
-use super::signature::QuoteSignature;
+use super::signature::{QuoteSignature, SignatureScheme, ecdsa_der};
 use super::time::Timestamp;
 use crate::tcg::{AlgorithmId, Digest, HashAlgorithm, Hasher, PcrValues};
 
@@ -163,15 +164,20 @@ impl Verifier {
         nonce: &[u8],
         appraisal: &mut Appraisal,
     ) -> Result<PcrValues, Refusal> {
-        if evidence.quotes.is_empty() {
+        if evidence.quotes.is_empty() && evidence.nitro.is_none() {
             return Err(Refusal::new(Code::QuoteMissing, "there is no quote in the evidence"));
         }
         if evidence.quotes.len() > MAX_QUOTES {
             let detail = format!("{} quotes, the limit is {MAX_QUOTES}", evidence.quotes.len());
             return Err(Refusal::new(Code::EvidenceMalformed, detail));
         }
-        let (key, mut signer) = self.key(evidence)?;
         let mut proven = PcrValues::default();
+        let (key, mut signer) = match &evidence.nitro {
+            Some(document) => {
+                self.prove_nitro(document, evidence, nonce, &mut proven, &mut appraisal.notes)?
+            }
+            None => self.key(evidence)?,
+        };
         for quote in &evidence.quotes {
             let (summary, hierarchy) = prove_quote(quote, &key, nonce, &evidence.logs, &mut proven)?;
             signer.primary_of = hierarchy;
@@ -179,6 +185,69 @@ impl Verifier {
         }
         appraisal.signer = Some(signer);
         Ok(proven)
+    }
+
+    /// The values of an AWS NitroTPM document, and the key that it binds.
+    fn prove_nitro(
+        &self,
+        document: &[u8],
+        evidence: &Evidence<'_>,
+        nonce: &[u8],
+        proven: &mut PcrValues,
+        notes: &mut Vec<String>,
+    ) -> Result<(AttestationKey, SignerSummary), Refusal> {
+        let untrusted = |detail: &str| Refusal::new(Code::KeyUntrusted, detail);
+        let document =
+            Document::read(document).map_err(|problem| Refusal::new(Code::EvidenceMalformed, problem))?;
+        if self.anchors.is_empty() {
+            return Err(untrusted(
+                "a NitroTPM document is signed under a certificate: --ca has to name AWS' root",
+            ));
+        }
+        let chain = self.anchors.chain(&document.certificate, &document.bundle, self.at)?;
+        let leaf = AttestationKey::from_certificate(&document.certificate)
+            .map_err(|error| untrusted(&error.to_string()))?;
+        let (r, s) = &document.signature;
+        let signature = QuoteSignature {
+            scheme: Some(SignatureScheme::Ecdsa),
+            hash: Some(AlgorithmId::SHA384),
+            value: ecdsa_der(r, s)
+                .ok_or_else(|| Refusal::new(Code::SignatureMalformed, "r or s is no number"))?,
+        };
+        leaf.verify(&document.signed, &signature, HashAlgorithm::Sha384.size())?;
+        require_nonce(document.nonce.as_deref().unwrap_or_default(), nonce, "the document")?;
+        for (_, values) in document.values.banks() {
+            values.iter().for_each(|(pcr, value)| proven.set(*pcr, *value));
+        }
+        notes.push(format!(
+            "document of {} made at {}",
+            document.module,
+            Timestamp(document.timestamp.checked_div(1000).unwrap_or_default())
+        ));
+        let mut key = leaf;
+        if !evidence.quotes.is_empty() {
+            // A quote beside it counts only under the key that the document names.
+            let bound = document.public_key.as_deref().and_then(AttestationKey::from_point);
+            let unbound = || {
+                Refusal::new(
+                    Code::EvidenceUnbound,
+                    "the document names no key that could have signed the quote",
+                )
+            };
+            key = bound.ok_or_else(unbound)?;
+        }
+        if self.pinned.as_ref().is_some_and(|pinned| !pinned.is_same_key(&key)) {
+            return Err(untrusted("the key is another one than the one that is pinned"));
+        }
+        let signer = SignerSummary {
+            kind: key.kind(),
+            fingerprint: key.fingerprint(),
+            chain,
+            name: None,
+            attributes_checked: false,
+            primary_of: None,
+        };
+        Ok((key, signer))
     }
 
     /// The key that has to have signed. Comes from the pinned one or from a certificate that an anchor vouches for.
@@ -210,6 +279,10 @@ impl Verifier {
                 _ => key,
             }
         };
+        if evidence.claimed_key.as_ref().is_some_and(|claimed| !claimed.is_same_key(&key)) {
+            let detail = "the evidence is about another key than the trusted one";
+            return Err(Refusal::new(Code::EvidenceUnbound, detail));
+        }
         if key.public_area.is_none() {
             key.public_area = claimed_area(evidence, &key)?;
         }
@@ -259,14 +332,7 @@ fn prove_quote(
         .map_err(|error| Refusal::new(Code::SignatureMalformed, error.to_string()))?;
     let (scheme, hash) = key.verify(&evidence.message, &signature, quote.pcr_digest.len())?;
     // From here on the quote is what the key's holder signed.
-    if !bool::from(quote.extra_data.ct_eq(nonce)) || nonce.is_empty() {
-        let detail = format!(
-            "the quote is over {}, asked for was {}",
-            hex_or_none(quote.extra_data),
-            hex_or_none(nonce)
-        );
-        return Err(Refusal::new(Code::NonceMismatch, detail));
-    }
+    require_nonce(quote.extra_data, nonce, "the quote")?;
     let values = match &evidence.values {
         Some(values) => values.clone(),
         None => replayed_values(logs, &quote.selection)?,
@@ -300,6 +366,15 @@ fn prove_quote(
         selection: quote.selection,
     };
     Ok((summary, hierarchy))
+}
+
+/// Compared in constant time; an empty nonce is none.
+fn require_nonce(found: &[u8], nonce: &[u8], what: &str) -> Result<(), Refusal> {
+    if bool::from(found.ct_eq(nonce)) && !nonce.is_empty() {
+        return Ok(());
+    }
+    let detail = format!("{what} is over {}, asked for was {}", hex_or_none(found), hex_or_none(nonce));
+    Err(Refusal::new(Code::NonceMismatch, detail))
 }
 
 fn code_of(error: &QuoteError) -> Code {

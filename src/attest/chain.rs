@@ -159,11 +159,12 @@ impl Walk<'_> {
         }
         for issuer in self.pool.clone() {
             let same = issuer.certificate.der == link.certificate.der;
-            if !same && self.issued(&issuer, link, depth) {
-                if let Some(mut path) = self.from(&issuer, deeper) {
-                    path.push(name);
-                    return Some(path);
-                }
+            if !same
+                && self.issued(&issuer, link, depth)
+                && let Some(mut path) = self.from(&issuer, deeper)
+            {
+                path.push(name);
+                return Some(path);
             }
         }
         None

@@ -142,6 +142,16 @@ impl AttestationKey {
         Ok(Self { parameters, rsa, public_area: None, certificate: None })
     }
 
+    /// An uncompressed point on P-256 or P-384, told by its length.
+    pub(super) fn from_point(point: &[u8]) -> Option<Self> {
+        let parameters = match (point.len(), point.first()) {
+            (65, Some(4)) => KeyParameters::P256(point.to_vec()),
+            (97, Some(4)) => KeyParameters::P384(point.to_vec()),
+            _ => return None,
+        };
+        Self::from_parameters(parameters).ok()
+    }
+
     /// Both are the same key, whatever they came with.
     #[must_use]
     pub fn is_same_key(&self, other: &Self) -> bool {

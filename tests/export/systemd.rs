@@ -12,7 +12,7 @@ use crate::documents::{Doc, export, exported, folder, text};
 use crate::support::{
     Pcrs, boots::boot, disks, fixture, premeasure, read_json, say, skipped_without, tcg2, tool,
 };
-use crate::tpm::Tpm;
+use crate::support::tpm::Tpm;
 
 /// A suite with a systemd of its own.
 struct Suite(PathBuf);

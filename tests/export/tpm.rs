@@ -1,103 +1,36 @@
 //! A TPM's own judgement: swtpm, through tpm2-tools.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 
 use serde_json::Value;
 
-use crate::documents::{Doc, exported, folder, text};
-use crate::support::{skipped_without, tool};
+use crate::documents::{Doc, exported, text};
+use crate::support::skipped_without;
+use crate::support::tpm::Tpm;
 
 const TOOLS: &[&str] = &["swtpm", "tpm2_startup", "tpm2_pcrextend", "tpm2_unseal", "tpm2_verifysignature"];
 
-/// A TPM with nothing in it, which ends with the test.
-pub(crate) struct Tpm {
-    process: Child,
-    folder: PathBuf,
-    /// How libraries and tools reach it: `swtpm:path=...`.
-    pub(crate) tcti: String,
-}
-
-impl Tpm {
-    pub(crate) fn start(name: &str) -> Self {
-        let folder = folder(name);
-        // A socket's path may have some hundred bytes only, which scratch folders can exceed.
-        let sockets = tempfile::tempdir().expect("a temporary folder").keep();
-        let (server, control) = (sockets.join("s"), sockets.join("s.ctrl"));
-        let process = Command::new("swtpm")
-            .args(["socket", "--tpm2", "--flags", "not-need-init,startup-clear"])
-            .args(["--tpmstate", &format!("dir={}", folder.display())])
-            .args(["--server", &format!("type=unixio,path={}", server.display())])
-            .args(["--ctrl", &format!("type=unixio,path={}", control.display())])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("swtpm starts");
-        for _ in 0..100 {
-            if server.exists() && control.exists() {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(50));
+/// Extends what the predicted log has for PCR 11, up to and including a word.
+fn boot(tpm: &Tpm, until: &str) {
+    let log: Value =
+        serde_json::from_slice(&exported(&[Doc::Tiny257], &["--format", "cel-json"])).expect("JSON");
+    for record in log.as_array().expect("a list").iter().filter(|record| record["pcr"] == 11) {
+        let digests = record["digests"].as_array().expect("a list").iter();
+        let digests: Vec<String> = digests
+            .map(|digest| {
+                format!(
+                    "{}={}",
+                    digest["hashAlg"].as_str().expect("name"),
+                    digest["digest"].as_str().expect("hex")
+                )
+            })
+            .collect();
+        tpm.run("tpm2_pcrextend", &[&format!("11:{}", digests.join(","))]);
+        if record["content"]["string"] == until {
+            return;
         }
-        Self { process, folder, tcti: format!("swtpm:path={}", server.display()) }
     }
-
-    fn command(&self, program: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .env("TPM2TOOLS_TCTI", &self.tcti)
-            .env("TSS2_LOG", "all+none")
-            .current_dir(&self.folder);
-        // Without a resource manager, what a command loads has to be thrown out before the next one.
-        command
-    }
-
-    pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> String {
-        let output = tool(&mut self.command(program, arguments));
-        for what in ["-t", "-l"] {
-            let _ = self.command("tpm2_flushcontext", &[what]).output();
-        }
-        output
-    }
-
-    fn fails(&self, program: &str, arguments: &[&str]) -> bool {
-        let failed = !self.command(program, arguments).output().expect("it starts").status.success();
-        for what in ["-t", "-l"] {
-            let _ = self.command("tpm2_flushcontext", &[what]).output();
-        }
-        failed
-    }
-
-    /// Extends what the predicted log has for PCR 11, up to and including a word.
-    fn boot(&self, until: &str) {
-        let log: Value =
-            serde_json::from_slice(&exported(&[Doc::Tiny257], &["--format", "cel-json"])).expect("JSON");
-        for record in log.as_array().expect("a list").iter().filter(|record| record["pcr"] == 11) {
-            let digests = record["digests"].as_array().expect("a list").iter();
-            let digests: Vec<String> = digests
-                .map(|digest| {
-                    format!(
-                        "{}={}",
-                        digest["hashAlg"].as_str().expect("name"),
-                        digest["digest"].as_str().expect("hex")
-                    )
-                })
-                .collect();
-            self.run("tpm2_pcrextend", &[&format!("11:{}", digests.join(","))]);
-            if record["content"]["string"] == until {
-                return;
-            }
-        }
-        panic!("the log has no word {until}");
-    }
-}
-
-impl Drop for Tpm {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+    panic!("the log has no word {until}");
 }
 
 /// An object sealed to the exported PolicyPCR digest unseals when PCR 11 is as predicted, and not one word later.
@@ -135,7 +68,7 @@ fn an_object_sealed_to_a_policy_digest_unseals_only_in_the_right_state() {
         tpm.run("tpm2_load", &["-C", "primary.ctx", "-u", "pub", "-r", "priv", "-c", "sealed.ctx", "-Q"]);
         let unseal = ["-c", "sealed.ctx", "-p", &format!("pcr:{bank}:11")];
         assert!(tpm.fails("tpm2_unseal", &unseal), "{bank}: unsealed before the boot");
-        tpm.boot("enter-initrd");
+        boot(&tpm, "enter-initrd");
         assert_eq!(tpm.run("tpm2_unseal", &unseal), "secret", "{bank}");
         let further = format!("11:sha256={},sha384={}", "00".repeat(32), "00".repeat(48));
         tpm.run("tpm2_pcrextend", &[&further]);
@@ -229,7 +162,7 @@ fn an_object_sealed_to_the_key_unseals_with_the_signed_policy() {
         };
         if bank == "sha256" {
             assert!(!opens(&tpm), "{bank}: unsealed before the boot");
-            tpm.boot("enter-initrd");
+            boot(&tpm, "enter-initrd");
         }
         assert!(opens(&tpm), "{bank}: not unsealed after enter-initrd");
     }

@@ -6,6 +6,7 @@ pub(crate) mod disks;
 pub(crate) mod document;
 pub(crate) mod pe_builder;
 pub(crate) mod tcg2;
+pub(crate) mod tpm;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

@@ -1,7 +1,15 @@
 //! Evidence of every kind, taken apart. All of it is hostile, and none of it is a trust anchor.
 
+mod go_tpm_tools;
+mod hcl;
+mod json;
+pub(super) mod nitro;
+mod protobuf;
+
 use std::borrow::Cow;
 
+use super::key::AttestationKey;
+use super::refusal::{Code, Refusal};
 use crate::tcg::PcrValues;
 
 /// What a machine sent.
@@ -15,10 +23,14 @@ pub struct Evidence<'a> {
     pub logs: Vec<Cow<'a, [u8]>>,
     /// The public area that the quote's key is said to have.
     pub public_area: Option<Vec<u8>>,
+    /// The key that is said to have signed.
+    pub claimed_key: Option<Box<AttestationKey>>,
     /// The certificate of the quote's key, in DER.
     pub certificate: Option<Vec<u8>>,
     /// Certificates that may stand between that and a trusted one, in DER.
     pub intermediates: Vec<Vec<u8>>,
+    /// An attestation document of AWS NitroTPM.
+    pub nitro: Option<Vec<u8>>,
     /// What was found about the evidence while it was read, for people.
     pub notes: Vec<String>,
 }
@@ -39,5 +51,35 @@ impl<'a> Evidence<'a> {
     #[must_use]
     pub fn of_quote(quote: QuoteEvidence<'a>, logs: Vec<Cow<'a, [u8]>>) -> Self {
         Self { kind: "tpm2-quote", quotes: vec![quote], logs, ..Self::default() }
+    }
+
+    /// Reads evidence of any kind: go-tpm-tools' protobuf, AWS NitroTPM's document (also in base64), JSON of Azure's
+    /// confidential VMs and of vaportpm.
+    ///
+    /// # Errors
+    /// [`Code::EvidenceMalformed`].
+    pub fn read(bytes: &'a [u8]) -> Result<Self, Refusal> {
+        let malformed = |detail: String| Refusal { code: Code::EvidenceMalformed, pcr: None, detail };
+        match bytes.trim_ascii_start().first() {
+            Some(b'{') => json::read(bytes).map_err(malformed),
+            // An array of four, or tag 18 in front of it.
+            Some(0x84 | 0xD2) => Ok(Self::of_nitro(bytes.to_vec())),
+            // The key of field 1, ak_pub; a line feed is no white space here.
+            _ if bytes.first() == Some(&0x0A) => {
+                go_tpm_tools::read(bytes).map_err(|error| malformed(error.to_string()))
+            }
+            _ => match crate::export::from_base64(String::from_utf8_lossy(bytes).trim()) {
+                Some(document) if matches!(document.first(), Some(0x84 | 0xD2)) => Ok(Self::of_nitro(document)),
+                _ => Err(malformed(
+                    "of no known kind: expected go-tpm-tools' attestation, AWS NitroTPM's document, or JSON of an Azure or \
+                     GCP vTPM"
+                        .to_owned(),
+                )),
+            },
+        }
+    }
+
+    fn of_nitro(document: Vec<u8>) -> Self {
+        Self { kind: "nitro-tpm", nitro: Some(document), ..Self::default() }
     }
 }

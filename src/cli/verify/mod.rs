@@ -22,6 +22,8 @@ use crate::tcg::{Digest, HashAlgorithm, PcrIndex};
 
 /// Largest key, certificate, quote, signature or list of PCR values, in bytes.
 const MAX_SMALL: u64 = 1 << 20;
+/// Largest evidence, in bytes: with its log.
+const MAX_EVIDENCE: u64 = 16 << 20;
 /// Largest nonce, in bytes: what `extraData` can hold.
 const MAX_NONCE: usize = 64;
 
@@ -36,7 +38,10 @@ Examples:
   premeasure verify --policy reference.json --quote quote.msg --signature quote.sig --pcrs quote.pcrs \\
       --ak ak.pub --nonce 8f3a... --log eventlog.bin
   premeasure verify --policy reference.json --quote quote.msg --signature quote.sig --pcrs quote.pcrs \\
-      --ak ak.pub --nonce 8f3a... --enforce 4,7,11 --stage ready --json")]
+      --ak ak.pub --nonce 8f3a... --enforce 4,7,11 --stage ready --json
+  premeasure verify --policy reference.json --evidence nitro.cose --ca aws-root.pem --at 2026-02-03T12:00:00Z \\
+      --nonce 8f3a...
+  premeasure verify --policy reference.json --evidence attestation.pb --ca gce-ek-ak-root.pem --nonce 8f3a...")]
 pub(super) struct VerifyArgs {
     /// What is accepted: a document of `premeasure predict -o`, or any format that is read as a policy
     #[arg(long, value_name = "DOC")]
@@ -50,6 +55,10 @@ pub(super) struct VerifyArgs {
     /// Its signature: TPMT_SIGNATURE, or bare as tpm2_quote --format plain writes it
     #[arg(long, value_name = "SIG", requires = "quote", help_heading = "Evidence")]
     signature: Option<PathBuf>,
+    /// Evidence in one file, its kind is detected: go-tpm-tools' attestation, AWS NitroTPM's document, JSON of Azure's and
+    /// GCP's vTPMs
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["quote", "signature", "pcrs"], help_heading = "Evidence")]
+    evidence: Option<PathBuf>,
     /// PCR values under the quote: tpm2_quote --pcr in both formats, tpm2_pcrread, JSON; without them the log has to
     /// account for every quoted PCR
     #[arg(long, value_name = "FILE", requires = "quote", help_heading = "Evidence")]
@@ -119,7 +128,7 @@ pub(super) fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
         ));
     }
     let files = Files::read(args)?;
-    let appraisal = match files.evidence(args) {
+    let appraisal = match files.evidence() {
         Ok(mut evidence) => {
             for path in &args.intermediates {
                 evidence.intermediates.extend(read_certificates(path)?);
@@ -138,47 +147,51 @@ fn show(appraisal: &Appraisal, json: bool) -> anyhow::Result<()> {
 
 /// What the machine sent, in memory.
 struct Files {
-    quote: Vec<u8>,
-    signature: Vec<u8>,
+    /// Evidence of some kind, or the quote.
+    first: Vec<u8>,
+    /// The quote's signature.
+    signature: Option<Vec<u8>>,
     pcrs: Option<Vec<u8>>,
     logs: Vec<Vec<u8>>,
 }
 
 impl Files {
     fn read(args: &VerifyArgs) -> anyhow::Result<Self> {
-        let (Some(quote), Some(signature)) = (&args.quote, &args.signature) else {
-            return Err(hinted("there is no evidence", "--quote and --signature name what tpm2_quote wrote"));
+        let Some(first) = args.evidence.as_ref().or(args.quote.as_ref()) else {
+            return Err(hinted(
+                "there is no evidence",
+                "--quote and --signature name what tpm2_quote wrote, --evidence a file with everything",
+            ));
         };
+        let limit = if args.evidence.is_some() { MAX_EVIDENCE } else { MAX_SMALL };
+        let small =
+            |path: &Option<PathBuf>| path.as_ref().map(|path| read_small(path, MAX_SMALL)).transpose();
         Ok(Self {
-            quote: read_small(quote, MAX_SMALL)?,
-            signature: read_small(signature, MAX_SMALL)?,
-            pcrs: args.pcrs.as_ref().map(|path| read_small(path, MAX_SMALL)).transpose()?,
+            first: read_small(first, limit)?,
+            signature: small(&args.signature)?,
+            pcrs: small(&args.pcrs)?,
             logs: args.logs.iter().map(|path| super::log::read_log(path)).collect::<anyhow::Result<_>>()?,
         })
     }
 
     /// Takes the evidence apart. What can't be read is the machine's fault: a refusal, not an error.
-    fn evidence(&self, _args: &VerifyArgs) -> Result<Evidence<'_>, Refusal> {
-        let logs = self.logs.iter().map(|log| Cow::Borrowed(log.as_slice())).collect();
-        let values = match &self.pcrs {
-            None => None,
-            Some(bytes) => {
-                // A quote that can't be read is refused as such, later.
-                let selection = Quote::read(&self.quote).map(|quote| quote.selection).unwrap_or_default();
-                let values = read_pcr_values(bytes, &selection);
-                Some(values.map_err(|error| Refusal {
-                    code: Code::PcrsMalformed,
-                    pcr: None,
-                    detail: error.to_string(),
-                })?)
-            }
+    fn evidence(&self) -> Result<Evidence<'_>, Refusal> {
+        let logs = self.logs.iter().map(|log| Cow::Borrowed(log.as_slice()));
+        let Some(signature) = &self.signature else {
+            let mut evidence = Evidence::read(&self.first)?;
+            evidence.logs.extend(logs);
+            return Ok(evidence);
         };
+        let malformed = |detail: String| Refusal { code: Code::PcrsMalformed, pcr: None, detail };
+        // A quote that can't be read is refused as such, later.
+        let selection = Quote::read(&self.first).map(|quote| quote.selection).unwrap_or_default();
+        let values = self.pcrs.as_ref().map(|bytes| read_pcr_values(bytes, &selection)).transpose();
         let quote = QuoteEvidence {
-            message: Cow::Borrowed(&self.quote),
-            signature: Cow::Borrowed(&self.signature),
-            values,
+            message: Cow::Borrowed(&self.first),
+            signature: Cow::Borrowed(signature),
+            values: values.map_err(|error| malformed(error.to_string()))?,
         };
-        Ok(Evidence::of_quote(quote, logs))
+        Ok(Evidence::of_quote(quote, logs.collect()))
     }
 }
 

@@ -1,0 +1,13 @@
+//! The attestation verifier: recorded quotes of a TPM, forged ones, chains of certificates, a live TPM.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod chains;
+mod command;
+mod evidence;
+mod forge;
+mod forged;
+mod recorded;
+mod regressions;
+mod swtpm;
