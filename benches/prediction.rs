@@ -77,6 +77,7 @@ fn prediction(criterion: &mut Criterion) {
         payload: Payload::UnifiedKernelImage,
         entry: None,
         drivers: Vec::new(),
+        grub: None,
         medium: None,
     };
     criterion.bench_function("predict 1.1 MB, sha256+sha384", |bencher| {

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod compare;
 pub mod disk;
 pub mod export;
+pub mod grub;
 pub mod hashing;
 pub mod import;
 pub mod inspect;

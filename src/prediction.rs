@@ -405,7 +405,9 @@ fn plan_images(chain: &BootChain, plan: &mut DigestPlan) -> Vec<(InputId, Stream
 /// The images that the firmware loads.
 fn images(chain: &BootChain) -> impl Iterator<Item = &NamedImage> {
     let addons = chain.addons.iter().map(|(_, addon)| addon);
-    chain.shim.iter().chain(&chain.loader).chain(&chain.drivers).chain([&chain.uki]).chain(addons)
+    let by_grub = chain.grub.iter().flat_map(|grub| &grub.kernel);
+    let loaders = chain.shim.iter().chain(&chain.loader).chain(&chain.drivers);
+    loaders.chain([&chain.uki]).chain(addons).chain(by_grub)
 }
 
 fn evaluate(

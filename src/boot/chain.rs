@@ -1,5 +1,6 @@
 //! What boots: the images and their companions.
 
+use crate::grub::GrubBuild;
 use crate::pe::PeImage;
 use crate::source::Blob;
 
@@ -36,6 +37,8 @@ pub enum InputRole {
     Driver,
     /// The partition table of the boot disk, as firmware measures it.
     PartitionTable,
+    /// A file that GRUB opens.
+    GrubFile,
     /// An event log or profile of a recorded boot.
     Baseline,
 }
@@ -58,6 +61,7 @@ impl InputRole {
             Self::LoaderConf => "loader-conf",
             Self::Driver => "driver",
             Self::PartitionTable => "partition-table",
+            Self::GrubFile => "grub-file",
             Self::Baseline => "baseline",
         }
     }
@@ -134,6 +138,59 @@ pub struct EntryFile {
     pub extras: Vec<CompanionFile>,
 }
 
+/// A boot by GRUB, as far as its configuration could be followed.
+#[derive(Debug, Clone)]
+pub struct GrubBoot {
+    /// What was observed of this build; `None` when nothing was.
+    pub build: Option<&'static GrubBuild>,
+    /// What GRUB does, in order.
+    pub steps: Vec<GrubStep>,
+    /// Why it was not followed up to the start of a kernel.
+    pub stopped: Option<String>,
+    /// The menu is shown and waits for a key.
+    pub waits: bool,
+    /// The kernel that starts.
+    pub kernel: Option<NamedImage>,
+    /// Its command line, its path in front.
+    pub command_line: Option<String>,
+    /// Its initrds.
+    pub initrds: Vec<InputId>,
+}
+
+/// One thing that GRUB does and that is measured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GrubStep {
+    /// A command, after expansion.
+    Command(String),
+    /// A file is opened.
+    File {
+        /// Its name as it is opened.
+        name: String,
+        /// Its content.
+        input: InputId,
+    },
+    /// The kernel is started.
+    Kernel,
+    /// The kernel's command line, its path in front.
+    KernelCommandLine(String),
+}
+
+impl GrubBoot {
+    /// A boot of which nothing is known, and why.
+    #[must_use]
+    pub fn not_followed(build: Option<&'static GrubBuild>, reason: String) -> Self {
+        Self {
+            build,
+            steps: Vec::new(),
+            stopped: Some(reason),
+            waits: false,
+            kernel: None,
+            command_line: None,
+            initrds: Vec::new(),
+        }
+    }
+}
+
 /// What the firmware measures of the boot disk's partition table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PartitionTable {
@@ -188,6 +245,8 @@ pub struct BootChain {
     pub extensions: Vec<CompanionFile>,
     /// EFI drivers that systemd-boot loads, in its order.
     pub drivers: Vec<NamedImage>,
+    /// What GRUB does, where it is what is started last and its configuration was given.
+    pub grub: Option<GrubBoot>,
     /// The boot medium, when it was given.
     pub medium: Option<BootMedium>,
 }

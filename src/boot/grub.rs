@@ -1,11 +1,36 @@
-//! GRUB, by itself or behind a shim: what it leaves alone is known, what it measures is not followed.
+//! GRUB, by itself or behind a shim: its commands into PCR 8, its files into PCR 9, the kernel into PCR 4.
 
-use super::BootChain;
-use super::measurement::{GapCode, Rule};
-use super::recorder::Recorder;
-use crate::tcg::PcrIndex;
+use super::measurement::{GapCode, Rule, Source};
+use super::recorder::{Event, Recorder};
+use super::replay::BootError;
+use super::systemd_stub::{Handover, Initrd, KernelOptions, StartedKernel};
+use super::text::utf16_units;
+use super::{BootChain, GrubBoot, GrubStep, InputId, NamedImage, Scenario, firmware};
+use crate::grub::KernelStart;
+use crate::hashing::Segment;
+use crate::source::Blob;
+use crate::tcg::{EventType, PcrIndex};
+use crate::uki::Kernel;
 
-const GRUB: Rule = Rule {
+const COMMAND: Rule = Rule {
+    id: "grub-command",
+    statement: "GRUB measures each command that it runs, after expansion, and the kernel's command line, without the NUL that \
+                ends them in the log",
+    source: "GRUB grub-core/script/execute.c grub_script_execute_cmdline, grub-core/commands/tpm.c \
+             grub_tpm_verify_string; 2.06, 2.12",
+};
+const FILE: Rule = Rule {
+    id: "grub-file",
+    statement: "GRUB measures each file that it opens, whole and as it is stored, each time it opens it",
+    source: "GRUB grub-core/commands/tpm.c grub_tpm_verify_write; 2.06, 2.12",
+};
+const KERNEL: Rule = Rule {
+    id: "grub-kernel",
+    statement: "under Secure Boot GRUB asks shim about the kernel, which measures it each time; how often differs from \
+                build to build",
+    source: "shim shim.c shim_verify; observed, see the table of builds",
+};
+const NOT_FOLLOWED: Rule = Rule {
     id: "grub",
     statement: "GRUB measures its commands and command lines into PCR 8 and each file that it opens into PCR 9; with \
                 Secure Boot, shim measures the kernel into PCR 4 as often as GRUB asks it, which differs from build to \
@@ -13,37 +38,192 @@ const GRUB: Rule = Rule {
     source: "GRUB grub-core/commands/tpm.c; shim shim_verify",
 };
 
-/// Records what is not known of a boot by GRUB.
-pub(super) fn run(chain: &BootChain, recorder: &mut Recorder<'_>) {
+/// Runs GRUB up to its kernel.
+pub(super) fn run(
+    chain: &BootChain,
+    scenario: &Scenario,
+    recorder: &mut Recorder<'_>,
+) -> Result<Option<Handover>, BootError> {
     let name = &chain.uki.name;
-    let reasons = [
-        (
-            4,
-            format!(
-                "whether and how often the kernel is measured depends on the build of {name} and on Secure Boot"
-            ),
-        ),
-        (8, format!("the commands that {name} runs are not followed")),
-        (9, format!("the files that {name} opens are not followed")),
-    ];
-    for (pcr, reason) in reasons {
-        let remedy = "an event log of this boot";
-        recorder.gap(PcrIndex::new(pcr), GapCode::UnknownLoader, &GRUB, reason, remedy);
+    if chain.shim.is_none() {
+        recorder.assume("pcr-14-unused", "nothing writes PCR 14: shim is not involved", &[14], "");
     }
-    if chain.shim.is_some() {
+    let Some(boot) = &chain.grub else {
+        not_followed(name, "its configuration was not given", recorder);
+        return Ok(None);
+    };
+    assume(boot, recorder);
+    let start = start(boot, chain, scenario);
+    let mut kernel_measured = false;
+    for step in &boot.steps {
+        match step {
+            GrubStep::Command(text) => command("grub_cmd", text, recorder),
+            GrubStep::KernelCommandLine(text) => command("kernel_cmdline", text, recorder),
+            GrubStep::File { name, input } => file(chain, name, *input, recorder),
+            GrubStep::Kernel => {
+                kernel_measured = true;
+                if let Some(kernel) = &boot.kernel {
+                    start_kernel(kernel, start, name, recorder)?;
+                }
+            }
+        }
+    }
+    if let Some(reason) = &boot.stopped {
+        stopped(name, reason, kernel_measured, recorder);
+        return Ok(None);
+    }
+    hand_over(chain, boot, start, recorder)
+}
+
+/// What the run took for granted.
+fn assume(boot: &GrubBoot, recorder: &mut Recorder<'_>) {
+    if boot.steps.is_empty() {
+        return;
+    }
+    let first = "GRUB lists the boot disk first (hd0), so its commands name it so";
+    recorder.assume("grub-first-disk", first, &[8], "");
+    let default = if boot.waits {
+        "nobody presses a key while GRUB's menu is shown, so that the default entry boots"
+    } else {
+        "nobody presses a key while GRUB starts, so that the default entry boots"
+    };
+    recorder.assume("grub-default-entry", default, &[4, 8, 9], "");
+}
+
+/// How this build starts a kernel in this state of Secure Boot, where that was observed: behind a shim, or without both.
+fn start(boot: &GrubBoot, chain: &BootChain, scenario: &Scenario) -> Option<KernelStart> {
+    let build = boot.build?;
+    match (scenario.secure_boot, &chain.shim) {
+        (true, Some(_)) => build.secure,
+        (true, None) => None,
+        (false, _) => build.insecure,
+    }
+}
+
+/// PCR 8: a text behind its kind.
+fn command(kind: &str, text: &str, recorder: &mut Recorder<'_>) {
+    let event = Event {
+        pcr: PcrIndex::new(8),
+        event_type: Some(EventType::IPL),
+        data: Some(format!("{kind}: {text}\0").into_bytes()),
+        description: format!("{kind}: {text}"),
+        source: Source::Constant,
+        rule: &COMMAND,
+    };
+    recorder.measure(event, [Segment::bytes(text)]);
+}
+
+/// PCR 9: a file.
+fn file(chain: &BootChain, name: &str, input: InputId, recorder: &mut Recorder<'_>) {
+    let Some(content) = content(chain, input) else { return };
+    let event = Event {
+        pcr: PcrIndex::new(9),
+        event_type: Some(EventType::IPL),
+        data: Some([name.as_bytes(), b"\0"].concat()),
+        description: format!("file {name}"),
+        source: Source::Derived(vec![input]),
+        rule: &FILE,
+    };
+    recorder.measure(event, [Segment::Range(content.clone())]);
+}
+
+fn content(chain: &BootChain, input: InputId) -> Option<&Blob> {
+    chain.inputs.get(input.0).map(|input| &input.file)
+}
+
+/// PCR 4 and 7: the kernel, as often as this build has it measured.
+fn start_kernel(
+    kernel: &NamedImage,
+    start: Option<KernelStart>,
+    name: &str,
+    recorder: &mut Recorder<'_>,
+) -> Result<(), BootError> {
+    match start {
+        Some(start) => {
+            for _ in 0..start.measured {
+                firmware::load_image(kernel, Some(&KERNEL), "kernel", recorder)?;
+            }
+        }
+        None => recorder.gap(
+            PcrIndex::new(4),
+            GapCode::UnknownLoader,
+            &KERNEL,
+            format!("how often this build of {name} has the kernel measured in this state of Secure Boot was not observed"),
+            "an event log of this boot",
+        ),
+    }
+    Ok(())
+}
+
+/// From here on nothing is known.
+fn stopped(name: &str, reason: &str, kernel_measured: bool, recorder: &mut Recorder<'_>) {
+    let pcrs: &[u8] = if kernel_measured { &[8, 9] } else { &[4, 8, 9] };
+    for pcr in pcrs {
+        let reason = format!("what {name} does is followed only so far: {reason}");
+        let remedy = "an event log of this boot";
+        recorder.gap(PcrIndex::new(*pcr), GapCode::UnknownLoader, &NOT_FOLLOWED, reason, remedy);
+    }
+    if !kernel_measured {
         recorder.assume(
             "one-key-behind-shim",
             format!("what {name} loads is accepted by the key that {name} itself was accepted by"),
             &[7],
             "",
         );
-    } else {
-        recorder.assume("pcr-14-unused", "nothing writes PCR 14: shim is not involved", &[14], "");
     }
-    recorder.assume(
-        "grub-starts-linux",
-        format!("{name} starts a Linux kernel, not another EFI program"),
-        &[5, 11, 12, 13],
-        "",
-    );
+    starts_linux(name, recorder);
+}
+
+fn not_followed(name: &str, reason: &str, recorder: &mut Recorder<'_>) {
+    stopped(name, reason, false, recorder);
+}
+
+fn starts_linux(name: &str, recorder: &mut Recorder<'_>) {
+    let statement = format!("{name} starts a Linux kernel, not another EFI program");
+    recorder.assume("grub-starts-linux", statement, &[5, 11, 12, 13], "");
+}
+
+/// The kernel's EFI stub, where it runs. GRUB passes `BOOT_IMAGE=` and the command line without a NUL behind it, and the
+/// initrds one behind the other, each but the last padded to four bytes.
+fn hand_over(
+    chain: &BootChain,
+    boot: &GrubBoot,
+    start: Option<KernelStart>,
+    recorder: &mut Recorder<'_>,
+) -> Result<Option<Handover>, BootError> {
+    let statement =
+        "no systemd-stub is involved, so nothing measures sections, addons, credentials or extensions";
+    recorder.assume("no-stub", statement, &[11, 12, 13], "");
+    let Some(start) = start else {
+        recorder.gap(
+            PcrIndex::new(9),
+            GapCode::UnknownLoader,
+            &NOT_FOLLOWED,
+            "whether this build of GRUB enters the kernel through its EFI stub in this state of Secure Boot was not observed",
+            "an event log of this boot",
+        );
+        return Ok(None);
+    };
+    let Some(kernel) = boot.kernel.as_ref().filter(|_| start.enters_efi_stub) else { return Ok(None) };
+    let facts = Kernel::parse(&kernel.image.file).map_err(|error| BootError::image(&kernel.name, error))?;
+    let text = utf16_units(&format!("BOOT_IMAGE={}", boot.command_line.clone().unwrap_or_default()));
+    let raw = text.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+    let mut segments = Vec::new();
+    for (index, input) in boot.initrds.iter().enumerate() {
+        let Some(content) = content(chain, *input) else { continue };
+        segments.push(Segment::Range(content.clone()));
+        if index.saturating_add(1) < boot.initrds.len() {
+            let length = content.len();
+            segments.push(Segment::Zeros(length.next_multiple_of(4).saturating_sub(length)));
+        }
+    }
+    let initrd =
+        if segments.is_empty() { Initrd::None } else { Initrd::Known(segments, boot.initrds.clone()) };
+    Ok(Some(Handover {
+        kernel: facts.map(|facts| StartedKernel { facts, uname: None, enters_efi_stub: true }),
+        options: KernelOptions::Text(text),
+        raw_options: Some(raw),
+        options_from: vec![kernel.input],
+        initrd,
+    }))
 }

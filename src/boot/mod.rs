@@ -35,8 +35,8 @@ mod type1;
 mod userspace;
 
 pub use chain::{
-    BootChain, BootMedium, CompanionFile, EntryFile, Input, InputId, InputRole, NamedImage, PartitionTable,
-    Payload, Scope,
+    BootChain, BootMedium, CompanionFile, EntryFile, GrubBoot, GrubStep, Input, InputId, InputRole,
+    NamedImage, PartitionTable, Payload, Scope,
 };
 pub use firmware_image::FirmwareImage;
 pub use linux::KernelRules;

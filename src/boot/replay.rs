@@ -102,10 +102,7 @@ pub fn replay(chain: &BootChain, scenario: &Scenario, plan: &mut DigestPlan) -> 
     let handover = match chain.payload {
         Payload::UnifiedKernelImage => systemd_stub::run(chain, &started, scenario, recorder_ref)?, // 11, 12, 13, addons and kernel in 4
         Payload::Kernel => Some(type1::kernel(chain, &started, recorder_ref)?),
-        Payload::Grub => {
-            grub::run(chain, recorder_ref); // 4, 8, 9, 14
-            None
-        }
+        Payload::Grub => grub::run(chain, scenario, recorder_ref)?, // 4, 7, 8, 9, 14
         Payload::Unknown => {
             type1::unknown_program(chain, recorder_ref); // 4, 5, 8, 9, 11 to 14
             None

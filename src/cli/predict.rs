@@ -636,6 +636,7 @@ impl Files {
             credentials,
             extensions,
             drivers: Vec::new(),
+            grub: None,
             medium: None,
         })
     }

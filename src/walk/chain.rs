@@ -123,6 +123,7 @@ fn bare(image: NamedImage, payload: Payload, inputs: Inputs) -> BootChain {
         credentials: Vec::new(),
         extensions: Vec::new(),
         drivers: Vec::new(),
+        grub: None,
         medium: None,
     }
 }
@@ -140,7 +141,15 @@ pub(super) fn direct_kernel(before: &Before<'_>, loader: &Loader) -> Boot {
 
 /// GRUB, started by a shim or by the firmware.
 pub(super) fn grub(before: &Before<'_>, grub: &Loader) -> Boot {
-    boot(grub, single(before, grub, InputRole::Loader, Payload::Grub))
+    let chain = || {
+        let mut inputs = Inputs::default();
+        let image = inputs.image(InputRole::Loader, &grub.path, &grub.file)?;
+        let run = super::grub::run(before.medium, grub, &mut inputs)?;
+        let mut chain = bare(image, Payload::Grub, inputs);
+        chain.grub = Some(run);
+        on(before, chain)
+    };
+    boot(grub, chain())
 }
 
 /// A loader that is not followed.

@@ -21,6 +21,15 @@ impl Inputs {
         id
     }
 
+    /// Adds a file unless it was added under this name before.
+    pub(super) fn add_once(&mut self, role: InputRole, path: &str, file: &Blob) -> InputId {
+        let name = shown(path);
+        match self.0.iter().position(|input| input.name == name) {
+            Some(index) => InputId(index),
+            None => self.add(role, path, file),
+        }
+    }
+
     pub(super) fn image(&mut self, role: InputRole, path: &str, file: &Blob) -> Result<NamedImage, String> {
         let image = PeImage::parse(file).map_err(|error| format!("{}: {error}", shown(path)))?;
         Ok(NamedImage { input: self.add(role, path, file), name: file_name(path).to_owned(), image })

@@ -11,6 +11,7 @@ mod companions;
 mod entries;
 mod firmware;
 mod glob;
+mod grub;
 mod loader_conf;
 mod medium;
 mod order;

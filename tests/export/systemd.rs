@@ -9,10 +9,10 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::documents::{Doc, export, exported, folder, text};
+use crate::support::tpm::Tpm;
 use crate::support::{
     Pcrs, boots::boot, disks, fixture, premeasure, read_json, say, skipped_without, tcg2, tool,
 };
-use crate::support::tpm::Tpm;
 
 /// A suite with a systemd of its own.
 struct Suite(PathBuf);
