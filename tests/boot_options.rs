@@ -195,6 +195,7 @@ fn variables_of_systemd_boot_choose_before_loader_conf() {
         ("257", "default a.conf\n", &[saved], "a.conf"),
         ("257", "default @saved\n", &[last], "b.conf"),
         ("257", "default @saved\n", &[one_shot], "b.conf"),
+        ("262", "default @saved\npreferred c*\n", &[], "c.conf"),
         // Ids have the boot counter up to 258.0, and not from 259 on (systemd pull request 38897).
         ("257", "default x.conf\n", &[], "d.conf"),
         ("262", "default x.conf\n", &[], "x.conf"),

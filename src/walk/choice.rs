@@ -72,7 +72,8 @@ pub struct Chosen {
 /// A pattern that chooses, and where it stands.
 struct Pattern<'a> {
     place: String,
-    text: &'a str,
+    /// `None` where it can't be told: what `@saved` stands for is in a variable.
+    text: Option<&'a str>,
     /// Entries whose tries are used up are passed over.
     respects_tries: bool,
 }
@@ -89,15 +90,18 @@ pub(super) fn choose(
         return by_wish(entries, wanted);
     }
     let mut warnings = Vec::new();
-    let patterns = patterns(conf, rules, wishes, &mut warnings);
-    let Some(patterns) = patterns else {
-        let reason = "systemd-boot boots the entry that was booted last (@saved), which the machine's EFI variables know; \
-                      before the first boot there is none"
-            .to_owned();
-        return Ok(Chosen { index: Some(0), reason, warnings });
-    };
     let alive = |entry: &BootEntry| entry.tries_left != Some(0);
-    for Pattern { place, text, respects_tries } in patterns {
+    for Pattern { place, text, respects_tries } in patterns(conf, rules, wishes, &mut warnings) {
+        let Some(text) = text else {
+            warnings.push(format!(
+                "{place}: which entry is booted depends on the machine; the first one is taken (--variables, --entry or \
+                 --all-entries decides otherwise)"
+            ));
+            let reason = "systemd-boot boots the entry that was booted last (@saved), which the machine's EFI variables \
+                          know; before the first boot there is none"
+                .to_owned();
+            return Ok(Chosen { index: Some(0), reason, warnings });
+        };
         let suits = |entry: &BootEntry| matches(text, &entry.id) && (!respects_tries || alive(entry));
         if let Some(index) = entries.iter().position(suits) {
             let reason = described(entries, index, &format!("it matches {place}"));
@@ -115,13 +119,13 @@ pub(super) fn choose(
     Ok(Chosen { index: Some(0), reason: described(entries, 0, why), warnings })
 }
 
-/// The patterns in their order; `None` when they can't be told: `@saved` stands for what a variable holds.
+/// The patterns in their order.
 fn patterns<'a>(
     conf: Option<&'a LoaderConf>,
     rules: &LoaderChoice,
     wishes: &'a Wishes,
     warnings: &mut Vec<String>,
-) -> Option<Vec<Pattern<'a>>> {
+) -> Vec<Pattern<'a>> {
     let variables = wishes.variables.as_ref().map(|variables| &variables.loader);
     let variable =
         |pick: fn(&LoaderVariables) -> &Option<String>| variables.and_then(|all| pick(all).as_deref());
@@ -135,11 +139,7 @@ fn patterns<'a>(
     let by_conf = |key: &str, text: &str| format!("'{key} {text}' in loader.conf");
     let candidates = [
         ("LoaderEntryOneShot", variable(|all| &all.one_shot), false),
-        (
-            "EFI variable LoaderEntryPreferred",
-            variable(|all| &all.preferred).filter(|_| rules.preferred),
-            true,
-        ),
+        ("LoaderEntryPreferred", variable(|all| &all.preferred).filter(|_| rules.preferred), true),
         ("preferred", preferred_in_conf.filter(|_| rules.preferred), true),
         ("LoaderEntryDefault", variable(|all| &all.default), false),
         ("default", in_conf(|conf| &conf.default), false),
@@ -151,22 +151,19 @@ fn patterns<'a>(
         match (text, saved) {
             (None, _) => {}
             (Some("@saved"), _) if variables.is_none() => {
-                warnings.push(
-                    "loader.conf has @saved: which entry is booted depends on the machine; the first one is taken \
-                     (--variables, --entry or --all-entries decides otherwise)"
-                        .to_owned(),
-                );
-                return None;
+                patterns.push(Pattern { place: place("@saved"), text: None, respects_tries });
             }
             (Some("@saved"), None) => {}
             (Some("@saved"), Some(text)) => {
                 let place = format!("{}, for which '{text}' is stored", place("@saved"));
-                patterns.push(Pattern { place, text, respects_tries });
+                patterns.push(Pattern { place, text: Some(text), respects_tries });
             }
-            (Some(text), _) => patterns.push(Pattern { place: place(text), text, respects_tries }),
+            (Some(text), _) => {
+                patterns.push(Pattern { place: place(text), text: Some(text), respects_tries })
+            }
         }
     }
-    Some(patterns)
+    patterns
 }
 
 /// Whether ids have the boot counter in them depends on the version, so a pattern that would choose another entry without it
