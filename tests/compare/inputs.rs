@@ -200,6 +200,22 @@ fn a_log_that_does_not_lead_to_the_values_is_named() {
     assert!(run.stderr.contains("records before it are compared"), "{}", run.stderr);
 }
 
+/// The list of codes is closed: schema and documentation have each of them, and no other.
+#[test]
+fn schema_and_documentation_list_every_code() {
+    use premeasure::compare::{Code, SCHEMA};
+    let schema: serde_json::Value = serde_json::from_str(SCHEMA).expect("a schema");
+    let listed = &schema["properties"]["causes"]["items"]["properties"]["code"]["enum"];
+    let codes: Vec<&str> = Code::ALL.iter().map(|code| code.name()).collect();
+    assert_eq!(*listed, serde_json::json!(codes));
+    let text =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/compare.md")).expect("text");
+    for code in Code::ALL {
+        let row = format!("| `{}` | {} |", code.name(), code.meaning());
+        assert!(text.contains(&row), "docs/compare.md has no row {row}");
+    }
+}
+
 fn refused(arguments: &[&std::ffi::OsStr], words: &[&str]) {
     let run: Run = premeasure(std::iter::once("compare".as_ref()).chain(arguments.iter().copied()));
     assert_eq!((run.code, run.text().as_str()), (Some(2), ""), "{arguments:?}: {}", run.stderr);

@@ -222,3 +222,41 @@ fn a_command_line_is_shown_word_by_word() {
         change.words.iter().filter(|word| word.change == "added").map(|word| word.text.as_str()).collect();
     assert_eq!(added, ["smbios_stub=1"]);
 }
+
+/// Each disk with the variables that its machine had, and its own boot: nothing differs, the partition table and PCR 7 included.
+#[test]
+fn every_disk_matches_its_own_boot() {
+    if skipped_without(&disks::TOOLS) {
+        return;
+    }
+    let others = ["g2-type1-252", "j-shim-grub-bookworm"];
+    for case in CASES.iter().map(|facts| facts.case).chain(others) {
+        let record = |path: &str| crate::support::fixture("boots").join(case).join(path);
+        let mut arguments = vec![
+            disks::disk(case),
+            record("eventlog.bin"),
+            record("pcrs.json"),
+            "--variables".into(),
+            disks::variables(case),
+        ];
+        if case == "m-smbios-257" {
+            arguments.extend(["--smbios".into(), record("guest/dmi/DMI")]);
+        }
+        let outcome = compare(&arguments);
+        assert!(outcome.equal, "{case}: {:?}", outcome.causes);
+        let matching = outcome.with_verdict("match");
+        assert!(matching.contains(&5) && matching.contains(&7), "{case}: {matching:?}");
+    }
+}
+
+/// The firmware of f with its keys taken out is that of f4: PCR 7 says so, whatever else differs.
+#[test]
+fn missing_keys_are_named() {
+    if skipped_without(&disks::TOOLS) {
+        return;
+    }
+    let (disk, variables) = (disks::disk("f-secureboot-257"), disks::variables("f-secureboot-257"));
+    let observed = boot("f4-setup-mode-257").record("pcrs.json");
+    let outcome = compare([&disk, &observed, &"--variables".into(), &variables]);
+    assert_eq!(outcome.moved_by("secure-boot-keys"), [7], "{:?}", outcome.causes);
+}

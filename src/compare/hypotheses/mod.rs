@@ -34,7 +34,7 @@ use crate::tcg::eventlog::Pcr0Start;
 use crate::tcg::{Digest, HashAlgorithm, PcrIndex, extend};
 
 pub use deviation::{Deviation, Edit};
-pub use whole::Alternative;
+pub use whole::{Alternative, Reason};
 
 use search::{Register, Search};
 
@@ -93,10 +93,11 @@ pub(super) fn explain(
     let mut best = explain_from(pair, pair.candidate, &[], differing, &evidence.deviations, deadline);
     let unexplained = |found: &Explained| differing.iter().filter(|pcr| !found.pcrs.contains(pcr)).count();
     for alternative in whole::nearest(pair, differing, &alternatives, MAX_BASES) {
-        if best.pcrs.len() == differing.len() && best.causes.len() <= alternative.codes.len() {
+        if best.pcrs.len() == differing.len() && best.causes.len() <= alternative.reasons.len() {
             continue;
         }
-        let found = explain_from(pair, &alternative.candidate, &alternative.codes, differing, &[], deadline);
+        let found =
+            explain_from(pair, &alternative.candidate, &alternative.reasons, differing, &[], deadline);
         if (unexplained(&found), found.causes.len()) < (unexplained(&best), best.causes.len()) {
             best = found;
         }
@@ -121,14 +122,14 @@ struct Explained {
 fn explain_from(
     pair: &Pair<'_>,
     candidate: &Candidate,
-    codes: &[(Code, String)],
+    reasons: &[Reason],
     differing: &[PcrIndex],
     extra: &[Deviation],
     deadline: Option<Instant>,
 ) -> Explained {
     let judged = |pcr: &PcrIndex| pair.would_match(candidate, *pcr);
     let (by_itself, open): (Vec<PcrIndex>, Vec<PcrIndex>) = differing.iter().partition(|pcr| judged(pcr));
-    let mut found = Explained { causes: whole::causes(codes, &by_itself), pcrs: by_itself };
+    let mut found = Explained { causes: whole::causes(reasons, &by_itself), pcrs: by_itself };
     let Some(events) = &candidate.events else { return found };
     let facts = Facts { events, bank: pair.bank, stage: pair.options.stage.unwrap_or_default() };
     let mut deviations = deviations(&facts, pair);

@@ -11,8 +11,34 @@ use crate::tcg::PcrIndex;
 pub struct Alternative {
     /// What it measures.
     pub candidate: Candidate,
-    /// In what it deviates: a code and a sentence each.
-    pub codes: Vec<(Code, String)>,
+    /// In what it deviates.
+    pub reasons: Vec<Reason>,
+}
+
+/// One thing in which a boot deviates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// What kind it is.
+    pub code: Code,
+    /// One sentence.
+    pub detail: String,
+    /// The registers that it moves by itself; `None` where that was not found out.
+    pub moves: Option<Vec<PcrIndex>>,
+}
+
+impl Reason {
+    /// A reason of which it is not known what it moves by itself.
+    #[must_use]
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), moves: None }
+    }
+
+    fn moves(&self, pcr: PcrIndex) -> bool {
+        match &self.moves {
+            Some(moves) => moves.contains(&pcr),
+            None => moves(self.code).contains(&pcr.get()),
+        }
+    }
 }
 
 /// The registers that a deviation can move. `Entry` may move any.
@@ -32,16 +58,16 @@ fn moves(code: Code) -> &'static [u8] {
 }
 
 /// The deviations of an alternative as causes of the registers that it explains.
-pub(super) fn causes(codes: &[(Code, String)], pcrs: &[PcrIndex]) -> Vec<Cause> {
+pub(super) fn causes(reasons: &[Reason], pcrs: &[PcrIndex]) -> Vec<Cause> {
     let mut causes: Vec<Cause> = Vec::new();
-    for (code, detail) in codes {
-        let moved: Vec<PcrIndex> =
-            pcrs.iter().filter(|pcr| moves(*code).contains(&pcr.get())).copied().collect();
+    for reason in reasons {
+        // What no reason moves by itself they move together.
+        let alone = |pcr: PcrIndex| reasons.iter().any(|reason| reason.moves(pcr));
+        let moved = pcrs.iter().copied().filter(|pcr| reason.moves(*pcr) || !alone(*pcr));
+        let moved: Vec<PcrIndex> = moved.collect();
         if !moved.is_empty() {
-            merge(
-                &mut causes,
-                Cause { code: *code, pcrs: moved, explains_exactly: true, detail: detail.clone() },
-            );
+            let detail = reason.detail.clone();
+            merge(&mut causes, Cause { code: reason.code, pcrs: moved, explains_exactly: true, detail });
         }
     }
     causes
@@ -66,7 +92,7 @@ pub(super) fn siblings(candidate: &Candidate, all: &[Candidate]) -> Vec<Alternat
                 }
                 _ => Code::Entry,
             };
-            Alternative { candidate: other.clone(), codes: vec![(code, detail)] }
+            Alternative { candidate: other.clone(), reasons: vec![Reason::new(code, detail)] }
         })
         .collect()
 }
@@ -88,7 +114,7 @@ pub(super) fn nearest<'a>(
         });
         let explained = differing.iter().filter(|pcr| matches(pcr)).count();
         if explained > 0 && !contradicts {
-            scored.push((differing.len().saturating_sub(explained), alternative.codes.len(), alternative));
+            scored.push((differing.len().saturating_sub(explained), alternative.reasons.len(), alternative));
         }
     }
     scored.sort_by_key(|(open, codes, _)| (*open, *codes));
