@@ -38,6 +38,12 @@ pub(super) fn run(chain: &BootChain, recorder: &mut Recorder<'_>) {
             "",
         );
     } else {
+        recorder.assume(
+            "one-key-behind-grub",
+            format!("with Secure Boot, what {name} loads is accepted by the key that {name} itself was accepted by"),
+            &[7],
+            "",
+        );
         recorder.assume("pcr-14-unused", "nothing writes PCR 14: shim is not involved", &[14], "");
     }
     recorder.assume(

@@ -107,7 +107,7 @@ pub fn replay(chain: &BootChain, scenario: &Scenario, plan: &mut DigestPlan) -> 
             None
         }
         Payload::Unknown => {
-            type1::unknown_program(chain, recorder_ref); // 4, 5, 8, 9, 11 to 14
+            type1::unknown_program(chain, recorder_ref); // 1, 2, 4, 5, 7, 8, 9, 11 to 15
             None
         }
     };
