@@ -49,7 +49,7 @@ pub(super) fn run(
         recorder.assume("pcr-14-unused", "nothing writes PCR 14: shim is not involved", &[14], "");
     }
     let Some(boot) = &chain.grub else {
-        not_followed(name, "its configuration was not given", recorder);
+        stopped(name, "its configuration was not given", chain.shim.is_some(), false, recorder);
         return Ok(None);
     };
     assume(boot, recorder);
@@ -69,7 +69,7 @@ pub(super) fn run(
         }
     }
     if let Some(reason) = &boot.stopped {
-        stopped(name, reason, kernel_measured, recorder);
+        stopped(name, reason, chain.shim.is_some(), kernel_measured, recorder);
         return Ok(None);
     }
     hand_over(chain, boot, start, recorder)
@@ -144,19 +144,24 @@ fn start_kernel(
                 firmware::load_image(kernel, Some(&KERNEL), "kernel", recorder)?;
             }
         }
-        None => recorder.gap(
-            PcrIndex::new(4),
-            GapCode::UnknownLoader,
-            &KERNEL,
-            format!("how often this build of {name} has the kernel measured in this state of Secure Boot was not observed"),
-            "an event log of this boot",
-        ),
+        None => {
+            // 7: the key that lets it start.
+            for pcr in [4, 7] {
+                recorder.gap(
+                    PcrIndex::new(pcr),
+                    GapCode::UnknownLoader,
+                    &KERNEL,
+                    format!("how {name} has the kernel checked and measured in this state of Secure Boot was not observed"),
+                    "an event log of this boot",
+                );
+            }
+        }
     }
     Ok(())
 }
 
 /// From here on nothing is known.
-fn stopped(name: &str, reason: &str, kernel_measured: bool, recorder: &mut Recorder<'_>) {
+fn stopped(name: &str, reason: &str, behind_shim: bool, kernel_measured: bool, recorder: &mut Recorder<'_>) {
     let pcrs: &[u8] = if kernel_measured { &[8, 9] } else { &[4, 8, 9] };
     for pcr in pcrs {
         let reason = format!("what {name} does is followed only so far: {reason}");
@@ -164,18 +169,13 @@ fn stopped(name: &str, reason: &str, kernel_measured: bool, recorder: &mut Recor
         recorder.gap(PcrIndex::new(*pcr), GapCode::UnknownLoader, &NOT_FOLLOWED, reason, remedy);
     }
     if !kernel_measured {
-        recorder.assume(
-            "one-key-behind-shim",
-            format!("what {name} loads is accepted by the key that {name} itself was accepted by"),
-            &[7],
-            "",
+        let id = if behind_shim { "one-key-behind-shim" } else { "one-key-behind-grub" };
+        let statement = format!(
+            "with Secure Boot, what {name} loads is accepted by the key that {name} itself was accepted by"
         );
+        recorder.assume(id, statement, &[7], "");
     }
     starts_linux(name, recorder);
-}
-
-fn not_followed(name: &str, reason: &str, recorder: &mut Recorder<'_>) {
-    stopped(name, reason, false, recorder);
 }
 
 fn starts_linux(name: &str, recorder: &mut Recorder<'_>) {

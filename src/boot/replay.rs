@@ -104,7 +104,7 @@ pub fn replay(chain: &BootChain, scenario: &Scenario, plan: &mut DigestPlan) -> 
         Payload::Kernel => Some(type1::kernel(chain, &started, recorder_ref)?),
         Payload::Grub => grub::run(chain, scenario, recorder_ref)?, // 4, 7, 8, 9, 14
         Payload::Unknown => {
-            type1::unknown_program(chain, recorder_ref); // 4, 5, 8, 9, 11 to 14
+            type1::unknown_program(chain, recorder_ref); // 1, 2, 4, 5, 7, 8, 9, 11 to 15
             None
         }
     };

@@ -263,7 +263,7 @@ fn embedded_options(
 }
 
 fn unknown_loader(name: &str, scenario: &Scenario, recorder: &mut Recorder<'_>) -> Started {
-    for pcr in [1, 4, 5, 8, 9, 12, 14] {
+    for pcr in [1, 2, 4, 5, 7, 8, 9, 12, 14] {
         recorder.gap(
             PcrIndex::new(pcr),
             GapCode::UnknownLoader,

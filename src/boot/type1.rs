@@ -128,7 +128,8 @@ fn initrd(chain: &BootChain, started: &Started) -> Initrd {
 
 /// A program that is not followed: everything that it may measure is unknown.
 pub(super) fn unknown_program(chain: &BootChain, recorder: &mut Recorder<'_>) {
-    for pcr in [1, 4, 5, 8, 9, 11, 12, 13, 14, 15] {
+    // 2: drivers that it loads; 7: keys that let start what it loads.
+    for pcr in [1, 2, 4, 5, 7, 8, 9, 11, 12, 13, 14, 15] {
         recorder.gap(
             PcrIndex::new(pcr),
             GapCode::UnknownLoader,

@@ -2,6 +2,8 @@
 
 The names of components are those of parts.py; which version of a package stands behind one is what the archive has.
 """
+import json
+
 from build import (CONSOLE, OSREL, SBAT, bitmap, chid, cpio, devicetree, hwids, microcode, read, squash)
 
 CASES = {}
@@ -581,6 +583,37 @@ def _(c):
     c.predict += ["--variables", c.vars]
     c.uki("systemd-257", "EFI/matrix/uki.efi", c.sections("systemd-257", None, "matrix=embedded"), sign="db")
     boot_option(c, "EFI/matrix/uki.efi", f"{CONSOLE} matrix=option")
+
+
+@case("boot-order-257", "the variable store's boot options decide: a file that is missing, then a UKI with LoadOptions", more=True)
+def _(c):
+    c.firmware("trixie")
+    c.uki("systemd-257", "EFI/matrix/uki.efi", c.sections("systemd-257", None, "matrix=embedded"))
+    c.uki("systemd-257", "EFI/BOOT/BOOTX64.EFI", c.sections("systemd-257", None, "matrix=fallback"))
+    c.enroll(["--append-boot-filepath", "/EFI/matrix/missing.efi never",
+              "--append-boot-filepath", f"/EFI/matrix/uki.efi {CONSOLE} matrix=second"])
+    c.boot_args.append("--no-bootindex")
+    c.predict += ["--variables", c.vars, "--firmware", c.code]
+    # OVMF 2025.02 measures "Returning from EFI Application" and "Calling EFI Application" for the one that is missing.
+    c.unknown["4"] = "outcome of the first option"
+
+
+@case("entry-variable-257", "systemd-boot's variable LoaderEntryDefault decides against loader.conf and the order", more=True)
+def _(c):
+    c.firmware("bookworm")
+    c.loader("systemd-257")
+    for name in ("a", "b", "c"):
+        c.uki("systemd-257", f"EFI/Linux/{name}.efi", c.sections("systemd-257", None, f"matrix={name}"))
+    c.conf("default c.efi")
+    variable("LoaderEntryDefault", "a.efi", c)
+    c.predict += ["--variables", c.vars, "--firmware", c.code]
+
+
+def variable(name, text, c):
+    """A variable of systemd-boot in the variable store."""
+    data = (text + "\0").encode("utf-16-le").hex()
+    c.enroll(["--set-json", c.input("variable.json", json.dumps({"version": 2, "variables": [
+        {"name": name, "guid": "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f", "attr": 7, "data": data}]}))])
 
 
 def bare_kernel(c, kernel):
