@@ -22,7 +22,7 @@ seed boot_log $boots/*/eventlog.bin $boots/*/guest/tpm2-measure.log $boots/*/gue
 seed cel_json $boots/*/guest/tpm2-measure.log seeds/cel_json/*
 seed ima $boots/*/guest/ima_runtime_measurements seeds/ima/*
 seed registers $boots/t-tiny-257/pcrs.json seeds/registers/*
-for target in event_data cel_cbor cel_tlv; do
+for target in event_data cel_cbor cel_tlv quote attestation_key pcr_values evidence; do
     seed $target seeds/$target/*
 done
 for folder in regressions/*/; do

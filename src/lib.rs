@@ -11,6 +11,8 @@ pub mod export;
 pub mod hashing;
 pub mod import;
 pub mod inspect;
+#[cfg(feature = "tpm")]
+pub mod live;
 pub mod pe;
 pub mod prediction;
 pub mod reference;
