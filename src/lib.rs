@@ -14,6 +14,8 @@ pub mod hashing;
 pub mod import;
 pub mod inspect;
 pub mod materials;
+#[cfg(feature = "tpm")]
+pub mod live;
 pub mod pe;
 pub mod prediction;
 pub mod reference;

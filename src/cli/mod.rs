@@ -21,6 +21,8 @@ mod output;
 mod platforms;
 mod predict;
 mod progress;
+#[cfg(feature = "tpm")]
+mod quote;
 mod render;
 mod secure_boot;
 mod sign;
@@ -56,6 +58,8 @@ enum Command {
     Validate(validate::ValidateArgs),
     Log(log::LogArgs),
     Verify(verify::VerifyArgs),
+    #[cfg(feature = "tpm")]
+    Quote(quote::QuoteArgs),
 }
 
 /// Runs the command of the process's arguments and reports errors on standard error.
@@ -95,5 +99,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Validate(args) => validate::run(&args),
         Command::Log(args) => log::run(&args),
         Command::Verify(args) => verify::run(&args),
+        #[cfg(feature = "tpm")]
+        Command::Quote(args) => quote::run(&args),
     }
 }

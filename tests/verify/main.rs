@@ -8,6 +8,8 @@ mod command;
 mod evidence;
 mod forge;
 mod forged;
+#[cfg(feature = "tpm")]
+mod live;
 mod recorded;
 mod regressions;
 mod swtpm;
