@@ -13,9 +13,9 @@ pub mod grub;
 pub mod hashing;
 pub mod import;
 pub mod inspect;
-pub mod materials;
 #[cfg(feature = "tpm")]
 pub mod live;
+pub mod materials;
 pub mod pe;
 pub mod prediction;
 pub mod reference;

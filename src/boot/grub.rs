@@ -63,7 +63,7 @@ pub(super) fn run(
             GrubStep::Kernel => {
                 kernel_measured = true;
                 if let Some(kernel) = &boot.kernel {
-                    start_kernel(kernel, start, name, recorder)?;
+                    start_kernel(kernel, start, name, scenario.secure_boot, recorder)?;
                 }
             }
         }
@@ -90,14 +90,11 @@ fn assume(boot: &GrubBoot, recorder: &mut Recorder<'_>) {
     recorder.assume("grub-default-entry", default, &[4, 8, 9], "");
 }
 
-/// How this build starts a kernel in this state of Secure Boot, where that was observed: behind a shim, or without both.
+/// How this build starts a kernel in this state of Secure Boot, where that was observed: behind a shim.
 fn start(boot: &GrubBoot, chain: &BootChain, scenario: &Scenario) -> Option<KernelStart> {
     let build = boot.build?;
-    match (scenario.secure_boot, &chain.shim) {
-        (true, Some(_)) => build.secure,
-        (true, None) => None,
-        (false, _) => build.insecure,
-    }
+    chain.shim.as_ref()?;
+    if scenario.secure_boot { build.secure } else { build.insecure }
 }
 
 /// PCR 8: a text behind its kind.
@@ -136,6 +133,7 @@ fn start_kernel(
     kernel: &NamedImage,
     start: Option<KernelStart>,
     name: &str,
+    secure_boot: bool,
     recorder: &mut Recorder<'_>,
 ) -> Result<(), BootError> {
     match start {
@@ -146,9 +144,10 @@ fn start_kernel(
         }
         None => {
             // 7: the key that lets it start.
-            for pcr in [4, 7] {
+            let pcrs: &[u8] = if secure_boot { &[4, 7] } else { &[4] };
+            for pcr in pcrs {
                 recorder.gap(
-                    PcrIndex::new(pcr),
+                    PcrIndex::new(*pcr),
                     GapCode::UnknownLoader,
                     &KERNEL,
                     format!("how {name} has the kernel checked and measured in this state of Secure Boot was not observed"),

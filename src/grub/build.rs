@@ -49,9 +49,9 @@ pub struct GrubBuild {
     pub version: &'static str,
     /// Times that `grub.cfg` in the prefix is opened at the start.
     pub opens_configuration: u8,
-    /// With Secure Boot; `None` where it was not observed.
+    /// Behind a shim with Secure Boot; `None` where it was not observed.
     pub secure: Option<KernelStart>,
-    /// Without.
+    /// Behind a shim without Secure Boot.
     pub insecure: Option<KernelStart>,
     /// Where this was seen.
     pub evidence: &'static str,
@@ -74,8 +74,8 @@ impl GrubBuild {
             version: "2.12-",
             opens_configuration: 2,
             secure: Some(KernelStart { measured: 1, enters_efi_stub: true }),
-            insecure: None,
-            evidence: "Debian 13, grub-efi-amd64-signed 1+2.12+9+deb13u4, with shim 16.1 in QEMU",
+            insecure: Some(KernelStart { measured: 0, enters_efi_stub: true }),
+            evidence: "Debian 13, grub-efi-amd64-signed 1+2.12+9+deb13u4, with shim 16.1 in QEMU, Secure Boot on and off",
         },
     ];
 

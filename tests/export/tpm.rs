@@ -1,12 +1,13 @@
 //! A TPM's own judgement: swtpm, through tpm2-tools.
 
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
-use crate::documents::{Doc, exported, text};
-use crate::support::skipped_without;
+use crate::documents::{Doc, exported, folder, text};
 use crate::support::tpm::Tpm;
+use crate::support::{skipped_without, tool};
 
 const TOOLS: &[&str] = &["swtpm", "tpm2_startup", "tpm2_pcrextend", "tpm2_unseal", "tpm2_verifysignature"];
 
