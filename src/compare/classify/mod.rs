@@ -53,18 +53,31 @@ impl<'e> Row<'e> {
     }
 }
 
+/// A cause under way: its registers, what it names, and how much more there is.
+#[derive(Default)]
+struct Found {
+    pcrs: BTreeSet<PcrIndex>,
+    details: Vec<String>,
+    more: usize,
+}
+
 /// Causes under way.
 #[derive(Default)]
 struct Causes {
-    found: BTreeMap<Code, (BTreeSet<PcrIndex>, Vec<String>)>,
+    found: BTreeMap<Code, Found>,
 }
 
 impl Causes {
     fn add(&mut self, code: Code, pcr: PcrIndex, detail: String) {
-        let (pcrs, details) = self.found.entry(code).or_default();
-        pcrs.insert(pcr);
-        if !details.contains(&detail) {
-            details.push(detail);
+        let found = self.found.entry(code).or_default();
+        found.pcrs.insert(pcr);
+        if found.details.contains(&detail) {
+            return;
+        }
+        if found.details.len() < MAX_NAMED {
+            found.details.push(detail);
+        } else {
+            found.more = found.more.saturating_add(1);
         }
     }
 
@@ -72,8 +85,8 @@ impl Causes {
     fn follow(&mut self, codes: &[Code], pcr: PcrIndex) -> bool {
         let mut any = false;
         for code in codes {
-            if let Some((pcrs, _)) = self.found.get_mut(code) {
-                pcrs.insert(pcr);
+            if let Some(found) = self.found.get_mut(code) {
+                found.pcrs.insert(pcr);
                 any = true;
             }
         }
@@ -124,24 +137,17 @@ pub(super) fn causes(pair: &Pair<'_>, rows: &[AlignedEvent], open: &[PcrIndex]) 
         }
     }
     let found = causes.found.into_iter();
-    found.filter_map(|(code, (pcrs, details))| cause(pair, code, &pcrs, &details, open)).collect()
+    found.filter_map(|(code, found)| cause(pair, code, &found, open)).collect()
 }
 
-fn cause(
-    pair: &Pair<'_>,
-    code: Code,
-    pcrs: &BTreeSet<PcrIndex>,
-    details: &[String],
-    open: &[PcrIndex],
-) -> Option<Cause> {
-    let pcrs: Vec<PcrIndex> = pcrs.iter().filter(|pcr| open.contains(pcr)).copied().collect();
+fn cause(pair: &Pair<'_>, code: Code, found: &Found, open: &[PcrIndex]) -> Option<Cause> {
+    let pcrs: Vec<PcrIndex> = found.pcrs.iter().filter(|pcr| open.contains(pcr)).copied().collect();
     if pcrs.is_empty() {
         return None;
     }
-    let mut detail = details.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join("; ");
-    let more = details.len().saturating_sub(MAX_NAMED);
-    if more > 0 {
-        detail.push_str(&format!("; and {more} more"));
+    let mut detail = found.details.join("; ");
+    if found.more > 0 {
+        detail.push_str(&format!("; and {} more", found.more));
     }
     let explains_exactly = pcrs.iter().all(|pcr| pair.log_leads_to_value(*pcr));
     Some(Cause { code, pcrs, explains_exactly, detail })

@@ -166,13 +166,14 @@ pub(super) fn merge(causes: &mut Vec<Cause>, cause: Cause) {
 type Family = fn(&Facts<'_>) -> Vec<Deviation>;
 
 /// Families that tell what an event's data can't: which bytes would have the digest.
-const OF_DIGESTS: &[Family] = &[sections::deviations, disk::deviations];
+const OF_DIGESTS: &[Family] = &[sections::deviations];
 /// Families that a log makes superfluous: it shows what happened.
 const OF_EVENTS: &[Family] = &[
     firmware::deviations,
     secure_boot::deviations,
     companions::deviations,
     options::deviations,
+    disk::deviations,
     firmware::single,
 ];
 

@@ -8,6 +8,8 @@ use crate::tcg::{Digest, PcrIndex, extend};
 
 /// Most lists of digests that are tried for one register.
 const MAX_TRIES: usize = 60_000;
+/// Most extends that these may cost: long registers get fewer tries.
+const MAX_EXTENDS: usize = 2_000_000;
 /// Most solutions of one register that are kept, to find those that explain others too.
 const MAX_SOLUTIONS: usize = 16;
 
@@ -109,7 +111,8 @@ impl Search<'_> {
         let mut solutions = Vec::new();
         for depth in 1..=3_usize {
             open.retain(|(pcr, register, touching)| {
-                let mut tries = Tries { left: MAX_TRIES, deadline: self.deadline };
+                let affordable = MAX_EXTENDS.checked_div(register.digests.len()).unwrap_or(MAX_TRIES);
+                let mut tries = Tries { left: MAX_TRIES.min(affordable), deadline: self.deadline };
                 let found = match depth {
                     1 => singles(register, touching, &mut tries),
                     2 => pairs(register, touching, &mut tries),
