@@ -244,7 +244,7 @@ fn a_document_of_aws_nitro_tpm() {
         refused(&verifier("2026-02-09T00:00:00Z").appraise(&evidence, &nonce), Code::CertificateExpired);
     }
     // Every part of it is signed.
-    for position in (0..document.len()).step_by(7) {
+    for position in (0..document.len()).step_by(97) {
         let mut changed = document.clone();
         changed[position] ^= 1;
         if let Ok(evidence) = Evidence::read(&changed) {
