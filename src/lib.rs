@@ -5,6 +5,7 @@ pub mod audit;
 pub mod baseline;
 pub mod boot;
 pub mod bytes;
+pub mod capture;
 pub mod cli;
 pub mod compare;
 pub mod disk;

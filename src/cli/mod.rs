@@ -5,6 +5,7 @@
 
 mod baseline;
 mod build_results;
+mod capture;
 mod check;
 mod compare;
 mod diff;
@@ -52,6 +53,7 @@ enum Command {
     Check(check::CheckArgs),
     Compare(Box<compare::CompareArgs>),
     Diff(Box<diff::DiffArgs>),
+    Capture(capture::CaptureArgs),
     Baseline(baseline::BaselineArgs),
     Platforms(platforms::PlatformsArgs),
     Explain(explain::ExplainArgs),
@@ -93,6 +95,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::Capture(args) => capture::run(&args),
         Command::Baseline(args) => baseline::run(&args),
         Command::Platforms(args) => platforms::run(&args),
         Command::Explain(args) => explain::run(&args),

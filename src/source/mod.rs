@@ -8,5 +8,5 @@ mod registers;
 
 pub use blob::{Blob, ReadAt, SourceId};
 pub use container::{ContainerError, DEFAULT_MAX_SIZE, Unpacked, unpack, unpack_watched};
-pub use output::{OutputError, write_atomically};
+pub use output::{OutputError, write_atomically, write_private};
 pub use registers::{RegistersError, parse_registers, read_registers};

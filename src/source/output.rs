@@ -20,10 +20,18 @@ pub struct OutputError {
 /// # Errors
 /// The operating system's, with the path. `path` is then as it was before.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
-    replace(path, bytes).map_err(|error| OutputError { path: path.to_owned(), error })
+    replace(path, bytes, 0o644).map_err(|error| OutputError { path: path.to_owned(), error })
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// The same; nobody but the owner of the file may read it.
+///
+/// # Errors
+/// As [`write_atomically`].
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
+    replace(path, bytes, 0o600).map_err(|error| OutputError { path: path.to_owned(), error })
+}
+
+fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
         return std::fs::OpenOptions::new().write(true).open(path)?.write_all(bytes);
     }
@@ -36,7 +44,7 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o644));
+        builder.permissions(std::fs::Permissions::from_mode(mode));
     }
     let mut file = builder.tempfile_in(folder)?;
     file.write_all(bytes)?;

@@ -5,8 +5,9 @@ use std::path::Path;
 use anyhow::Context;
 
 use super::CompareArgs;
+use crate::capture::{Capture, is_capture};
 use crate::cli::input::{display_name, open};
-use crate::cli::output::{hinted, report, warn};
+use crate::cli::output::{hinted, note, report, warn};
 use crate::cli::predict::{other_requests, predict_all, requests};
 use crate::compare::hypotheses::{Evidence, image::evidence};
 use crate::compare::{
@@ -71,6 +72,7 @@ enum Content {
     Registers(PcrValues),
     Policy(import::PolicyValues),
     Log(Vec<u8>),
+    Capture(Box<Capture>),
     /// A program, disk or folder: to be predicted.
     Image,
 }
@@ -90,6 +92,7 @@ pub(super) fn expected(args: &CompareArgs, observed: Option<&Observation>) -> an
             }
             expectation_of_logs(&name, std::slice::from_ref(&log))?
         }
+        Content::Capture(capture) => of_capture(&name, &capture)?,
         Content::Image => {
             let (document, predicted) = predicted(&args.expected, args, observed)?;
             requests = predicted;
@@ -133,6 +136,7 @@ pub(super) fn observed(args: &CompareArgs, options: &Options) -> anyhow::Result<
             Content::Image => sides.predictions.push((display_name(path), predicted(path, args, None)?.0)),
             Content::Registers(values) => sides.add_registers(path, values)?,
             Content::Log(bytes) => sides.logs.push((display_name(path), bytes)),
+            Content::Capture(capture) => sides.add_capture(path, &capture)?,
             Content::Policy(policy) => {
                 let text =
                     format!("{}: is a policy ({}), not what a machine shows", path.display(), policy.format);
@@ -158,6 +162,26 @@ impl Sides {
             return Err(hinted(text, "name one of them"));
         }
         self.registers = Some((display_name(path), values));
+        Ok(())
+    }
+
+    fn add_capture(&mut self, path: &Path, capture: &Capture) -> anyhow::Result<()> {
+        let name = display_name(path);
+        if let Some(values) = capture.values().with_context(|| name.clone())? {
+            self.add_registers(path, values)?;
+        }
+        for (log, bytes) in capture.log_bytes().with_context(|| name.clone())? {
+            self.logs.push((format!("{name}: {log}"), bytes));
+        }
+        if let Some(remark) = capture.remark() {
+            note(format!("{name}: {remark}"));
+        }
+        if self.registers.is_none() && self.logs.is_empty() {
+            return Err(hinted(
+                format!("{name}: has neither logs nor PCR values"),
+                "capture the machine again",
+            ));
+        }
         Ok(())
     }
 
@@ -265,6 +289,10 @@ fn content(path: &Path, bytes: Vec<u8>, policies: bool) -> anyhow::Result<Conten
             .map_err(|error| hinted(error.to_string(), error.hint()))?;
         return Ok(Content::Document(Box::new(loaded.document)));
     }
+    if is_capture(&bytes) {
+        let capture = Capture::parse(&bytes).with_context(|| path.display().to_string())?;
+        return Ok(Content::Capture(Box::new(capture)));
+    }
     if let Some(values) = registers(&bytes)? {
         return Ok(Content::Registers(values));
     }
@@ -313,6 +341,20 @@ fn registers(bytes: &[u8]) -> anyhow::Result<Option<PcrValues>> {
     let Ok(text) = std::str::from_utf8(bytes) else { return Ok(None) };
     let values = parse_registers(text).ok();
     Ok(values.filter(|values| values.banks().next().is_some()))
+}
+
+/// What a machine did before: its logs, or the values alone where it has no log.
+fn of_capture(name: &str, capture: &Capture) -> anyhow::Result<Expectation> {
+    let bytes = capture.log_bytes().with_context(|| name.to_owned())?;
+    let logs: Vec<BootLog<'_>> = bytes.iter().map(|(_, bytes)| BootLog::read(bytes)).collect();
+    if let Some(error) = logs.iter().find_map(|log| log.error.as_ref()) {
+        return Err(hinted(format!("{name}: {error}"), "a log that is expected has to be whole"));
+    }
+    match capture.values().with_context(|| name.to_owned())? {
+        _ if !logs.is_empty() => Ok(expectation_of_logs(name, &logs)?),
+        Some(values) => Ok(of_registers(name, &values)),
+        None => Err(hinted(format!("{name}: has neither logs nor PCR values"), "capture the machine again")),
+    }
 }
 
 /// Values that a machine had before are what is expected of it.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
-use super::input::{read_log, with_registers};
+use super::input::{logs_of, read_log, with_registers};
 use super::nv::{self, Indices, nv_indices};
 use super::replay::{Registers, ReplayArgs, registers};
 use crate::cli::output::{self, EXIT_ERROR, plain_json, printable};
@@ -70,17 +70,30 @@ pub(super) fn run(args: &ReplayArgs, folder: &Path) -> anyhow::Result<ExitCode> 
 
 /// The line of one log.
 pub(super) fn line(name: &str, log: &BootLog<'_>, banks: &[HashAlgorithm]) -> anyhow::Result<String> {
-    let (replay, kind) = timeline::replay(std::slice::from_ref(log))?;
+    line_of(name, std::slice::from_ref(log), banks)
+}
+
+/// The line of a machine with several logs.
+fn line_of(name: &str, logs: &[BootLog<'_>], banks: &[HashAlgorithm]) -> anyhow::Result<String> {
+    let (replay, kind) = timeline::replay(logs)?;
     let line = Line {
         log: name,
-        format: log.format.to_string(),
+        format: formats(logs),
         registers: if kind == RegisterKind::Mr { "mr" } else { "pcr" },
-        events: log.len(),
+        events: logs.iter().map(BootLog::len).fold(0, usize::saturating_add),
         values: registers(&replay.values(), banks),
-        nv: nv::json(&nv_indices(std::slice::from_ref(log))),
-        error: log.error.as_ref().map(ToString::to_string),
+        nv: nv::json(&nv_indices(logs)),
+        error: error_of(logs),
     };
     Ok(plain_json(&serde_json::to_string(&line)?).into_owned() + "\n")
+}
+
+fn formats(logs: &[BootLog<'_>]) -> String {
+    logs.iter().map(|log| log.format.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn error_of(logs: &[BootLog<'_>]) -> Option<String> {
+    logs.iter().find_map(|log| log.error.as_ref()).map(ToString::to_string)
 }
 
 /// Regular files of a folder and the folders in it. Links are not followed: a folder of captures has none, and a
@@ -137,17 +150,19 @@ fn replay_one(args: &ReplayArgs, folder: &Path, path: &Path) -> Outcome {
 }
 
 fn replay_text(args: &ReplayArgs, name: &str, path: &Path) -> anyhow::Result<(String, Option<String>)> {
-    let bytes = read_log(path)?;
-    let log = with_registers(BootLog::read(&bytes), args.input.registers);
-    let error = log.error.as_ref().map(ToString::to_string);
-    if log.is_empty() || (args.input.strict && error.is_some()) {
+    let files = logs_of(name, read_log(path)?, false)?;
+    let logs: Vec<BootLog<'_>> =
+        files.iter().map(|(_, bytes)| with_registers(BootLog::read(bytes), args.input.registers)).collect();
+    let error = error_of(&logs);
+    if logs.iter().all(BootLog::is_empty) || (args.input.strict && error.is_some()) {
         return Ok((String::new(), error.or_else(|| Some("no records".to_owned()))));
     }
     if args.json_lines {
-        return Ok((line(name, &log, &args.bank)?, error));
+        return Ok((line_of(name, &logs, &args.bank)?, error));
     }
-    let (replay, _) = timeline::replay(std::slice::from_ref(&log))?;
-    let mut text = format!("{}: {}, {} events\n", printable(name), log.format, log.len());
+    let (replay, _) = timeline::replay(&logs)?;
+    let events = logs.iter().map(BootLog::len).fold(0, usize::saturating_add);
+    let mut text = format!("{}: {}, {events} events\n", printable(name), formats(&logs));
     for (bank, registers) in registers(&replay.values(), &args.bank) {
         for (register, value) in registers {
             text.push_str(&format!("  {bank} {register:>2} {value}\n"));

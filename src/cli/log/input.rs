@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
+use crate::capture::{Capture, is_capture};
 use crate::cli::input::display_name;
 use crate::cli::output::{self, EXIT_ERROR, hinted};
 use crate::cli::predict::machine_id;
@@ -56,10 +57,22 @@ impl AgainstArgs {
     /// The values, and the machine id.
     pub(super) fn values(&self) -> anyhow::Result<Option<(PcrValues, Option<String>)>> {
         let Some(path) = &self.against else { return Ok(None) };
-        let given = read_registers(path).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
+        let given = given(path).with_context(|| path.display().to_string())?;
         let id = self.machine_id.as_deref().map(read_machine_id).transpose()?;
         Ok(Some((given, id)))
     }
+}
+
+/// Values of a listing, or of a capture.
+fn given(path: &Path) -> anyhow::Result<PcrValues> {
+    if path.is_file() {
+        let bytes = read_log(path)?;
+        if is_capture(&bytes) {
+            let values = Capture::parse(&bytes)?.values()?;
+            return values.ok_or_else(|| anyhow::anyhow!("no register values in it"));
+        }
+    }
+    Ok(read_registers(path)?)
 }
 
 /// 32 hexadecimal digits, or a file with them, as /etc/machine-id.
@@ -91,8 +104,11 @@ pub(super) struct Logs<'f> {
 
 impl InputArgs {
     pub(super) fn read(&self) -> anyhow::Result<Files> {
-        let files = self.files.iter().map(|path| Ok((display_name(path), read_log(path)?)));
-        files.collect::<anyhow::Result<Vec<_>>>().map(Files)
+        let mut files = Vec::new();
+        for path in &self.files {
+            files.extend(logs_of(&display_name(path), read_log(path)?, true)?);
+        }
+        Ok(Files(files))
     }
 
     /// Reads the logs and reports where they end early. An error when there is nothing to work with.
@@ -111,6 +127,22 @@ impl InputArgs {
         logs.say_overlaps();
         Ok(logs)
     }
+}
+
+/// The logs of a file: those of a capture, or the one that it is.
+pub(super) fn logs_of(name: &str, bytes: Vec<u8>, remark: bool) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+    if !is_capture(&bytes) {
+        return Ok(vec![(name.to_owned(), bytes)]);
+    }
+    let capture = Capture::parse(&bytes).with_context(|| name.to_owned())?;
+    let logs = capture.log_bytes().with_context(|| name.to_owned())?;
+    if logs.is_empty() {
+        return Err(hinted(format!("{name}: no log is in this capture"), "compare reads its PCR values"));
+    }
+    if let Some(text) = capture.remark().filter(|_| remark) {
+        output::note(format!("{name}: {text}"));
+    }
+    Ok(logs.into_iter().map(|(log, bytes)| (format!("{name}: {log}"), bytes)).collect())
 }
 
 /// Reads a log by `--registers`.
