@@ -10,6 +10,7 @@ use super::recorder::{Event, Recorder};
 use super::text::{utf16_nul, utf16_units};
 use super::{FirmwareImage, Scenario};
 use crate::hashing::Segment;
+use crate::secure_boot::Key;
 use crate::tcg::{Digest, DigestSet, EventType, HashAlgorithm, PcrIndex};
 
 const PCR: PcrIndex = PcrIndex::new(0);
@@ -32,6 +33,8 @@ pub struct Machine {
     pub processors: u32,
     /// Memory in MiB (`-m`).
     pub memory: u64,
+    /// Version of QEMU, whose `-cpu max` differs from one to the other; `None` when nobody said.
+    pub qemu: Option<(u32, u32)>,
 }
 
 /// What is known of one build.
@@ -48,12 +51,28 @@ struct Build {
 
 /// PEIFV as a build leaves it in memory on one machine.
 struct MeasuredVolume {
-    /// The machine; `None` where it does not depend on it.
-    machine: Option<Machine>,
+    /// Processors, and memory in MiB; `None` where it does not depend on them.
+    machine: Option<(u32, u64)>,
+    /// Version of QEMU; `None` where it does not depend on it.
+    qemu: Option<(u32, u32)>,
+    /// Whose keys are in the variable store; `None` where it does not depend on that.
+    keys: Option<Keys>,
     change: Change,
     /// What else it depends on; empty where nothing was seen.
     assumption: &'static str,
 }
+
+/// What the variable store was made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keys {
+    /// Debian's store with Microsoft's keys.
+    Microsoft,
+    /// Debian's empty store, keys put in.
+    Own,
+}
+
+/// SHA-256 of the variable `PK` in Debian's `OVMF_VARS_4M.ms.fd` of 2022.11.
+const MICROSOFT_PK: &str = "fb514c4fa21477bbdb7979173141de6d852b0df3a260da6602873c1c7f9666ab";
 
 enum Change {
     /// Offset in the volume, and the bytes that stand there then.
@@ -62,7 +81,7 @@ enum Change {
     Digests(&'static [(HashAlgorithm, &'static str)]),
 }
 
-const TWO_CPUS_1G: Option<Machine> = Some(Machine { processors: 2, memory: 1024 });
+const TWO_CPUS_1G: Option<(u32, u64)> = Some((2, 1024));
 /// DXEFV's place in memory (`PcdOvmfDxeMemFvBase`).
 const DXEFV_BASE: u64 = 0x90_0000;
 
@@ -74,6 +93,8 @@ const BUILDS: &[Build] = &[
         base: 0x82_0000,
         volumes: &[MeasuredVolume {
             machine: TWO_CPUS_1G,
+            qemu: None,
+            keys: None,
             change: Change::Bytes(&[
                 (0xE0D8, &[0xC0, 0x29]),
                 (0xE0E7, &[0x01]),
@@ -97,27 +118,53 @@ const BUILDS: &[Build] = &[
         sha256: "d50189a486d22af418198226a3a5bcb6ddac775590f6a808bd629474ee034d62", // 2022.11-6+deb12u2, secboot
         version: "",
         base: 0x82_0000,
-        volumes: &[MeasuredVolume {
-            machine: TWO_CPUS_1G,
-            change: Change::Bytes(&[
-                (0xE0A4, &[0x46, 0x02]),
-                (0xE0D8, &[0xC0, 0x29]),
-                (0xE0E8, &[0x01, 0x01, 0x10]),
-                (0xE0F0, &[0x10]),
-                (0xE0F4, &[0x28]),
-                (0xE0F8, &[0x80]),
-                (0xE10A, &[0xE0]),
-                (0xE112, &[0x20]),
-                (0xE119, &[0xC0]),
-                (0xE11D, &[0x3C, 0x00, 0x60]),
-                (0xE127, &[0xA0]),
-                (0xE136, &[0x02]),
-                (0xE13A, &[0x02]),
-                (0xE13E, &[0x40]),
-                (0xE14A, &[0x01, 0x01]),
-            ]),
-            assumption: "the variable store is Debian's OVMF_VARS_4M.ms.fd: this build copies two bytes of it",
-        }],
+        volumes: &[
+            MeasuredVolume {
+                machine: TWO_CPUS_1G,
+                qemu: None,
+                keys: Some(Keys::Microsoft),
+                change: Change::Bytes(&[
+                    (0xE0A4, &[0x46, 0x02]),
+                    (0xE0D8, &[0xC0, 0x29]),
+                    (0xE0E8, &[0x01, 0x01, 0x10]),
+                    (0xE0F0, &[0x10]),
+                    (0xE0F4, &[0x28]),
+                    (0xE0F8, &[0x80]),
+                    (0xE10A, &[0xE0]),
+                    (0xE112, &[0x20]),
+                    (0xE119, &[0xC0]),
+                    (0xE11D, &[0x3C, 0x00, 0x60]),
+                    (0xE127, &[0xA0]),
+                    (0xE136, &[0x02]),
+                    (0xE13A, &[0x02]),
+                    (0xE13E, &[0x40]),
+                    (0xE14A, &[0x01, 0x01]),
+                ]),
+                assumption: "the variable store is Debian's OVMF_VARS_4M.ms.fd: this build copies two bytes of it",
+            },
+            MeasuredVolume {
+                machine: TWO_CPUS_1G,
+                qemu: None,
+                keys: Some(Keys::Own),
+                change: Change::Bytes(&[
+                    (0xE0D8, &[0xC0, 0x29]),
+                    (0xE0E8, &[0x01, 0x01, 0x10]),
+                    (0xE0F0, &[0x10]),
+                    (0xE0F4, &[0x28]),
+                    (0xE0F8, &[0x80]),
+                    (0xE10A, &[0xE0]),
+                    (0xE112, &[0x20]),
+                    (0xE119, &[0xC0]),
+                    (0xE11D, &[0x3C, 0x00, 0x60]),
+                    (0xE127, &[0xA0]),
+                    (0xE136, &[0x02]),
+                    (0xE13A, &[0x02]),
+                    (0xE13E, &[0x40]),
+                    (0xE14A, &[0x01, 0x01]),
+                ]),
+                assumption: "the variable store is Debian's OVMF_VARS_4M.fd with keys put in: this build copies two bytes of it",
+            },
+        ],
     },
     Build {
         sha256: "624e06de18b4fa535e90db7160d00d3d07d206422b89999bf1e27d920264e4e0", // 2025.02-8+deb13u1, plain
@@ -125,6 +172,8 @@ const BUILDS: &[Build] = &[
         base: 0x82_0000,
         volumes: &[MeasuredVolume {
             machine: None,
+            qemu: None,
+            keys: None,
             change: Change::Bytes(&[(0x6E50, &[0x08, 0x06])]),
             assumption: "",
         }],
@@ -133,29 +182,64 @@ const BUILDS: &[Build] = &[
         sha256: "1a46295574430cfb7f825ee3e4dc64b052acbef08e310377ed7c64cb757a9dc1", // 2025.02-8+deb13u1, secboot
         version: "2025.02-8+deb13u1",
         base: 0x82_0000,
-        volumes: &[MeasuredVolume {
-            machine: TWO_CPUS_1G,
-            change: Change::Digests(&[
-                (HashAlgorithm::Sha1, "387d8bb401c3463c9ab7c1c5b1378ca5cc961ab3"),
-                (HashAlgorithm::Sha256, "bada796b0c03c8faa8ca81776ed6b92072d0ec215e89468abe4645b4d2cb811c"),
-                (
-                    HashAlgorithm::Sha384,
-                    "a3b9fc3f4ae04435ec7e1c4a110505f546d0d9d862c38c16b9268c3106032ecfb50bfc920bcb20f9815814650a34b8f5",
-                ),
-                (
-                    HashAlgorithm::Sha512,
-                    "660b4c44e46c3d0633d6b29e7f35bd7c6ee658be22cbe891ba07124da6c4b64cbbe98038835aab31f7a60aec8f2c85a66\
+        volumes: &[
+            MeasuredVolume {
+                machine: TWO_CPUS_1G,
+                qemu: Some((7, 2)),
+                keys: None,
+                change: Change::Digests(&[
+                    (HashAlgorithm::Sha1, "387d8bb401c3463c9ab7c1c5b1378ca5cc961ab3"),
+                    (
+                        HashAlgorithm::Sha256,
+                        "bada796b0c03c8faa8ca81776ed6b92072d0ec215e89468abe4645b4d2cb811c",
+                    ),
+                    (
+                        HashAlgorithm::Sha384,
+                        "a3b9fc3f4ae04435ec7e1c4a110505f546d0d9d862c38c16b9268c3106032ecfb50bfc920bcb20f9815814650a34b8f5",
+                    ),
+                    (
+                        HashAlgorithm::Sha512,
+                        "660b4c44e46c3d0633d6b29e7f35bd7c6ee658be22cbe891ba07124da6c4b64cbbe98038835aab31f7a60aec8f2c85a66\
                      8ede26752e27cbae2a296eceb2cc7e6",
-                ),
-            ]),
-            assumption: "the processor is QEMU's -cpu max: this build stores what it finds of it",
-        }],
+                    ),
+                ]),
+                assumption: "the processor is -cpu max of QEMU 7.2: this build stores what it finds of it (--machine ...,qemu=VERSION)",
+            },
+            MeasuredVolume {
+                machine: TWO_CPUS_1G,
+                qemu: Some((10, 0)),
+                keys: None,
+                change: Change::Digests(&[
+                    (HashAlgorithm::Sha1, "f43e06d2f0c907d757de4dedacbc10cfbba4c3ec"),
+                    (
+                        HashAlgorithm::Sha256,
+                        "361ae091edd6565d8f643a3fae7249607e0db905cf04f8cb0e6c344ff4248f49",
+                    ),
+                    (
+                        HashAlgorithm::Sha384,
+                        "cfae95486b6c17f877176a7a882047cdf499f8606c71fcca047a7624bfc9a1db625e9d9aba4d42eeac747b9d7774be26",
+                    ),
+                    (
+                        HashAlgorithm::Sha512,
+                        "d7803a556fc079cf4ed5bdb010c443b74fc80ed2f6ea610796ef75357d4e3b19affbe92cfa32a088d4b24f4f8b79860c41be8b905\
+                     3ab4994d28acd498b06e33a",
+                    ),
+                ]),
+                assumption: "the processor is -cpu max: this build stores what it finds of it",
+            },
+        ],
     },
     Build {
         sha256: "7e34e3b83224968bb0714c0ebc88f75c5c37b4cc892c902e511ccc7a7c107f94", // 2026.08+ds-2, plain
         version: "2026.08+ds-2",
         base: 0x83_0000,
-        volumes: &[MeasuredVolume { machine: None, change: Change::Bytes(&[]), assumption: "" }],
+        volumes: &[MeasuredVolume {
+            machine: None,
+            qemu: None,
+            keys: None,
+            change: Change::Bytes(&[]),
+            assumption: "",
+        }],
     },
 ];
 
@@ -170,10 +254,9 @@ pub(super) fn measure(image: &FirmwareImage, scenario: &Scenario, recorder: &mut
             recorder,
         );
     };
-    let fits = |volume: &&MeasuredVolume| volume.machine.is_none() || volume.machine == scenario.machine;
-    let Some(measured) = build.volumes.iter().find(fits) else {
+    let Some(measured) = build.volumes.iter().find(|volume| volume.fits(scenario)) else {
         return gap(
-            "this build of the firmware writes the machine's shape into what it measures",
+            "this build of the firmware writes the machine's shape, or a part of its variables, into what it measures",
             remedy(build),
             recorder,
         );
@@ -210,12 +293,34 @@ fn gap(reason: &str, remedy: String, recorder: &mut Recorder<'_>) {
     recorder.gap(PCR, GapCode::Firmware, &VOLUME, reason, remedy);
 }
 
+impl MeasuredVolume {
+    /// The machine is the one that this was observed on, as far as it was declared; the version of QEMU may be left open.
+    fn fits(&self, scenario: &Scenario) -> bool {
+        let machine = scenario.machine;
+        let shape = machine.map(|machine| (machine.processors, machine.memory));
+        let declared = machine.and_then(|machine| machine.qemu);
+        (self.machine.is_none() || self.machine == shape)
+            && (self.qemu.is_none() || declared.is_none() || self.qemu == declared)
+            && (self.keys.is_none() || self.keys == keys(scenario))
+    }
+}
+
+/// Whose keys the machine's variables hold, where they are known.
+fn keys(scenario: &Scenario) -> Option<Keys> {
+    let policy = scenario.secure_boot_policy.as_ref()?;
+    let platform_key = policy.variables.key(Key::Pk).bytes()?;
+    let is_microsofts = Digest::of(HashAlgorithm::Sha256, platform_key).to_string() == MICROSOFT_PK;
+    Some(if is_microsofts { Keys::Microsoft } else { Keys::Own })
+}
+
 /// The machines for which the build is known.
 fn remedy(build: &Build) -> String {
     let machines = build.volumes.iter().filter_map(|volume| volume.machine);
-    let known: Vec<String> =
-        machines.map(|machine| format!("cpus={},mem={}", machine.processors, machine.memory)).collect();
-    format!("--machine {} where that is the machine, or --baseline", known.join(" or "))
+    let mut known: Vec<String> = machines.map(|(cpus, memory)| format!("cpus={cpus},mem={memory}")).collect();
+    known.dedup();
+    let variables =
+        if build.volumes.iter().any(|volume| volume.keys.is_some()) { " and --variables" } else { "" };
+    format!("--machine {}{variables} where that is the machine, or --baseline", known.join(" or "))
 }
 
 fn version(text: &str, recorder: &mut Recorder<'_>) {

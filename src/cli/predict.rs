@@ -135,7 +135,7 @@ pub(super) struct BootArgs {
     /// Firmware under the image; named, its profile also settles PCR 2, 3 and 6 [default: ovmf, PCR 2, 3, 6 unknown]
     #[arg(long, value_name = "NAME", value_parser = platform_parser(), help_heading = "Machine")]
     platform: Option<Platform>,
-    /// The machine's shape as some firmware measures it: cpus=N,mem=MIB
+    /// The machine's shape as some firmware measures it: cpus=N,mem=MIB[,qemu=VERSION]
     #[arg(long, value_name = "SHAPE", value_parser = parse_machine, help_heading = "Machine")]
     machine: Option<Machine>,
     /// SMBIOS table of the machine, raw as in /sys/firmware/dmi/tables/DMI
@@ -724,18 +724,24 @@ pub(super) fn parse_bank(word: &str) -> Result<HashAlgorithm, String> {
 }
 
 fn parse_machine(text: &str) -> Result<Machine, String> {
-    let wrong = || format!("'{text}' is no machine, expected cpus=N,mem=MIB");
+    let wrong = || format!("'{text}' is no machine, expected cpus=N,mem=MIB or cpus=N,mem=MIB,qemu=10.0");
     let mut fields = std::collections::BTreeMap::new();
     for field in text.split(',') {
         let (name, value) = field.split_once('=').ok_or_else(wrong)?;
-        fields.insert(name, value.parse::<u64>().map_err(|_| wrong())?);
+        fields.insert(name, value);
     }
-    match (fields.remove("cpus"), fields.remove("mem")) {
-        (Some(cpus), Some(memory)) if fields.is_empty() => {
-            Ok(Machine { processors: u32::try_from(cpus).map_err(|_| wrong())?, memory })
-        }
-        _ => Err(wrong()),
+    let mut field = |name: &str| fields.remove(name);
+    let (Some(cpus), Some(memory)) = (field("cpus"), field("mem")) else { return Err(wrong()) };
+    let version = |text: &str| {
+        let (major, minor) = text.split_once('.')?;
+        Some((major.parse().ok()?, minor.split('.').next()?.parse().ok()?))
+    };
+    let qemu = field("qemu").map(|text| version(text).ok_or_else(wrong)).transpose()?;
+    if !fields.is_empty() {
+        return Err(wrong());
     }
+    let processors = cpus.parse().map_err(|_| wrong())?;
+    Ok(Machine { processors, memory: memory.parse().map_err(|_| wrong())?, qemu })
 }
 
 fn parse_kernel_version(text: &str) -> Result<KernelVersion, String> {
