@@ -230,7 +230,8 @@ fn log_commands_read_captures() {
     assert!(shown.to_string().contains("capture.json: userspace"), "{}", run.stderr);
     assert!(run.stderr.contains("masked"), "{}", run.stderr);
     let run = premeasure(["log".as_ref(), "check".as_ref(), file.as_os_str(), "--json".as_ref()]);
-    assert!(matches!(run.code, Some(0 | 1)), "{}", run.stderr);
+    let findings: Vec<Value> = run.json();
+    assert!(findings.iter().any(|finding| finding["code"] == "data-masked"), "{findings:?}");
     let fleet = machine.root().join("fleet");
     fs::create_dir(&fleet).expect("made");
     fs::copy(&file, fleet.join("one.json")).expect("copied");

@@ -28,9 +28,14 @@ const NODES: &[(&[u8], Range<usize>)] = &[
     (&[0x03, 0x0D, 0x3C, 0x00], 4..60),
 ];
 
-/// Data of keys and certificates, and what no one measured: no texts.
-const NO_TEXT: &[EventType] =
-    &[EventType::NO_ACTION, EventType::EFI_VARIABLE_DRIVER_CONFIG, EventType::EFI_VARIABLE_AUTHORITY];
+/// Data of keys and certificates, names of firmware's volumes, and what no one measured: no texts of a machine.
+const NO_TEXT: &[EventType] = &[
+    EventType::NO_ACTION,
+    EventType::EFI_PLATFORM_FIRMWARE_BLOB,
+    EventType::EFI_PLATFORM_FIRMWARE_BLOB2,
+    EventType::EFI_VARIABLE_DRIVER_CONFIG,
+    EventType::EFI_VARIABLE_AUTHORITY,
+];
 
 const DEVICE_PATHS: &[EventType] = &[
     EventType::EFI_VARIABLE_BOOT,

@@ -153,7 +153,9 @@ fn word(text: &[u8], range: Range<usize>, spans: &mut Vec<Span>) {
         }
         key_start = value;
     }
-    if (key_start == 0 && looks_random(bytes)) || bytes.starts_with(b"grub.pbkdf2.") {
+    // Without a name it is what the image's builder wrote there, as `squash4 DIGEST`.
+    let is_digest = matches!(bytes.len(), 40 | 64 | 96 | 128) && bytes.iter().all(u8::is_ascii_hexdigit);
+    if (key_start == 0 && !is_digest && looks_random(bytes)) || bytes.starts_with(b"grub.pbkdf2.") {
         push(0, bytes.len());
     }
     // What stands before the host of an address, and what it is asked: `https://user:word@host/?key=...`.
@@ -175,6 +177,8 @@ fn looks_random(value: &[u8]) -> bool {
     let value = value.strip_prefix(b"\"").unwrap_or(value);
     let value = value.strip_suffix(b"\"").unwrap_or(value);
     let of = |is: fn(&u8) -> bool| value.iter().any(is);
+    // Words and numbers with dashes, as labels and versions have them.
+    let is_name = value.split(|byte| b"-_".contains(byte)).all(|part| part.len() <= 10);
     // Ids are told by their shape, and hashed. `UUID=...` within a value is looked at by itself.
     if id_length(value) == Some(value.len()) {
         return false;
@@ -183,8 +187,11 @@ fn looks_random(value: &[u8]) -> bool {
     let unpadded = value.get(..value.len().saturating_sub(padding)).unwrap_or_default();
     let in_alphabet = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/_-".contains(byte);
     let mixed = of(u8::is_ascii_uppercase) && of(u8::is_ascii_lowercase) && of(u8::is_ascii_digit);
-    let token =
-        value.len() >= 20 && value.first() != Some(&b'/') && mixed && unpadded.iter().all(in_alphabet);
+    let token = value.len() >= 20
+        && value.first() != Some(&b'/')
+        && mixed
+        && unpadded.iter().all(in_alphabet)
+        && !is_name;
     token || (value.len() > 32 && value.iter().all(u8::is_ascii_hexdigit))
 }
 
@@ -335,6 +342,9 @@ mod tests {
     fn what_belongs_to_the_image_stays() {
         for text in [
             "roothash=e414456d9825e363f262583ea6d1cdccb8d163ebaf763dce1324227190358ae6 console=ttyS0,115200n8 quiet",
+            // The label of a live image of Fedora 28.
+            "root=live:CDLABEL=Fedora-WS-Live-28-1-1 rd.live.image quiet",
+            "squash4 e414456d9825e363f262583ea6d1cdccb8d163ebaf763dce1324227190358ae6",
             "BOOT_IMAGE=/vmlinuz-6.12.117+deb13-cloud-amd64 root=/dev/mapper/vg-root ro",
             "ä=ö systemd.machine_id= 12345678-1234",
         ] {

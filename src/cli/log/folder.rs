@@ -152,7 +152,7 @@ fn replay_one(args: &ReplayArgs, folder: &Path, path: &Path) -> Outcome {
 fn replay_text(args: &ReplayArgs, name: &str, path: &Path) -> anyhow::Result<(String, Option<String>)> {
     let files = logs_of(name, read_log(path)?, false)?;
     let logs: Vec<BootLog<'_>> =
-        files.iter().map(|(_, bytes)| with_registers(BootLog::read(bytes), args.input.registers)).collect();
+        files.iter().map(|file| with_registers(BootLog::read(&file.bytes), args.input.registers)).collect();
     let error = error_of(&logs);
     if logs.iter().all(BootLog::is_empty) || (args.input.strict && error.is_some()) {
         return Ok((String::new(), error.or_else(|| Some("no records".to_owned()))));

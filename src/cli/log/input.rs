@@ -94,12 +94,22 @@ pub(super) enum Registers {
 }
 
 /// The bytes of the logs, with the names to call them.
-pub(super) struct Files(Vec<(String, Vec<u8>)>);
+pub(super) struct Files(Vec<LogFile>);
+
+/// The bytes of a log.
+pub(super) struct LogFile {
+    name: String,
+    pub(super) bytes: Vec<u8>,
+    /// Events whose data was masked, as a capture says.
+    masked: Vec<u64>,
+}
 
 /// The logs, and what must be said about them.
 pub(super) struct Logs<'f> {
     pub(super) names: Vec<&'f str>,
     pub(super) logs: Vec<BootLog<'f>>,
+    /// Of each log, the events whose data was masked.
+    pub(super) masked: Vec<&'f [u64]>,
 }
 
 impl InputArgs {
@@ -115,24 +125,26 @@ impl InputArgs {
     pub(super) fn parse<'f>(&self, files: &'f Files) -> anyhow::Result<Logs<'f>> {
         let mut names = Vec::new();
         let mut logs = Vec::new();
-        for (name, bytes) in &files.0 {
+        let mut masked = Vec::new();
+        for LogFile { name, bytes, masked: events } in &files.0 {
             let log = with_registers(BootLog::read(bytes), self.registers);
             if log.is_empty() || (self.strict && !is_sound(&log)) {
                 return Err(unusable(name, &log));
             }
             names.push(name.as_str());
             logs.push(log);
+            masked.push(events.as_slice());
         }
-        let logs = Logs { names, logs };
+        let logs = Logs { names, logs, masked };
         logs.say_overlaps();
         Ok(logs)
     }
 }
 
 /// The logs of a file: those of a capture, or the one that it is.
-pub(super) fn logs_of(name: &str, bytes: Vec<u8>, remark: bool) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+pub(super) fn logs_of(name: &str, bytes: Vec<u8>, remark: bool) -> anyhow::Result<Vec<LogFile>> {
     if !is_capture(&bytes) {
-        return Ok(vec![(name.to_owned(), bytes)]);
+        return Ok(vec![LogFile { name: name.to_owned(), bytes, masked: Vec::new() }]);
     }
     let capture = Capture::parse(&bytes).with_context(|| name.to_owned())?;
     let logs = capture.log_bytes().with_context(|| name.to_owned())?;
@@ -142,7 +154,11 @@ pub(super) fn logs_of(name: &str, bytes: Vec<u8>, remark: bool) -> anyhow::Resul
     if let Some(text) = capture.remark().filter(|_| remark) {
         output::note(format!("{name}: {text}"));
     }
-    Ok(logs.into_iter().map(|(log, bytes)| (format!("{name}: {log}"), bytes)).collect())
+    let file = |(log, bytes): (&str, Vec<u8>)| {
+        let masked = capture.logs.get(log).map(|log| log.masked_events.clone()).unwrap_or_default();
+        LogFile { name: format!("{name}: {log}"), bytes, masked }
+    };
+    Ok(logs.into_iter().map(file).collect())
 }
 
 /// Reads a log by `--registers`.
