@@ -33,7 +33,10 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
         text.push_str(&rule(number, release));
     }
     for number in 0..releases.len() {
-        text.push_str(&format!("    [type==\"boot{number}\", value==true] => permit();\n"));
+        // Without the issuer a claim that the client adds itself (issuer "CustomClaim") would permit.
+        text.push_str(&format!(
+            "    [type==\"boot{number}\", issuer==\"AttestationPolicy\", value==true] => permit();\n"
+        ));
     }
     text.push_str("};\n\nissuancerules{\n};\n");
     Ok(Output::single("azure-attestation-policy.txt", text))

@@ -59,6 +59,11 @@ mod header {
 
 fn write(export: &Export<'_>) -> Result<Output, ExportError> {
     let id = export.option("corim-id")?;
+    if !export.banks.iter().any(|bank| named_information(*bank).is_some()) {
+        return Err(export.inexpressible(
+            "a measurement needs a digest in sha256, sha384 or sha512: predict with one of these banks",
+        ));
+    }
     let environment = map([(
         0,
         map([

@@ -239,7 +239,7 @@ pub enum ExportError {
     #[error("the document has no stage {0}")]
     NoSuchStage(Stage),
     /// A variant would accept any machine.
-    #[error("nothing of variant {variant} would be enforced: {}", reasons.join("; "))]
+    #[error("nothing that variant {variant} measures would be enforced: {}", reasons.join("; "))]
     NothingEnforced {
         /// The variant.
         variant: String,
@@ -304,7 +304,7 @@ impl ExportError {
                 "choose one with --variant ID, or decide what differs when predicting (--secure-boot on|off, ...)"
             }
             Self::NothingEnforced { .. } | Self::Needed { .. } => {
-                "accept an assumption with --accept-assumption ID where it holds, or give predict what is missing"
+                "choose PCRs that hold what was booted (4, 11), accept an assumption with --accept-assumption ID where it holds, or give predict what is missing"
             }
             Self::NotCarried { .. } => "leave the PCR out of --pcr",
             Self::Fixed { .. } => "leave the option out",

@@ -36,6 +36,12 @@ pub(super) fn phases<'d>(export: &Export<'_>, release: &Release<'d>) -> Result<V
             phases.push(Phase { path, digests: &value.digests });
         }
     }
+    if phases.is_empty() {
+        return Err(export.inexpressible(format!(
+            "PCR 11 of {} is computed or observed at none of the stages: there is no phase to write",
+            release.id
+        )));
+    }
     Ok(phases)
 }
 

@@ -94,6 +94,14 @@ pub struct Value<'d> {
     pub enforced: bool,
 }
 
+impl Value<'_> {
+    /// Enforced, and computed or observed.
+    #[must_use]
+    pub fn is_measured(&self) -> bool {
+        self.enforced && matches!(self.status, "computed" | "observed")
+    }
+}
+
 /// A PCR that is not exported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dropped {
@@ -220,6 +228,12 @@ impl<'d> Release<'d> {
     pub fn enforced(&self, bank: HashAlgorithm) -> impl Iterator<Item = (u8, &'d str)> {
         let values = self.values.iter().filter(|(_, value)| value.enforced);
         values.filter_map(move |(pcr, value)| Some((*pcr, value.digests.get(bank.name())?.as_str())))
+    }
+
+    /// The PCR is enforced, and its value comes from measurements: a start value says nothing of what was booted.
+    #[must_use]
+    pub fn measured(&self, pcr: u8) -> bool {
+        self.values.get(&pcr).is_some_and(Value::is_measured)
     }
 
     /// The enforced PCRs whose values would be others if an assumption failed.

@@ -65,10 +65,7 @@ pub fn select<'d>(
         accepted: &request.accepted,
     };
     for release in &export.releases {
-        if !release.values.values().any(|value| value.enforced) {
-            let reasons = release.dropped.iter().map(|d| format!("PCR {}: {}", d.pcr, d.reason)).collect();
-            return Err(ExportError::NothingEnforced { variant: release.id.clone(), reasons });
-        }
+        release.demand_measured()?;
     }
     Ok(export)
 }
@@ -247,6 +244,27 @@ fn fill(
 impl Release<'_> {
     fn drop(&mut self, pcr: u8, reason: impl Into<String>) {
         self.dropped.push(Dropped { pcr, reason: reason.into() });
+    }
+}
+
+impl Release<'_> {
+    /// Start values are those of any machine that does nothing: a boot that enforces only such accepts them all.
+    ///
+    /// # Errors
+    /// [`ExportError::NothingEnforced`].
+    pub(super) fn demand_measured(&self) -> Result<(), ExportError> {
+        if self.values.values().any(Value::is_measured) {
+            return Ok(());
+        }
+        let mut reasons: Vec<(u8, String)> =
+            self.dropped.iter().map(|dropped| (dropped.pcr, dropped.reason.clone())).collect();
+        let start = self.values.iter().filter(|(_, value)| value.enforced);
+        reasons.extend(
+            start.map(|(pcr, _)| (*pcr, "a start value, which says nothing of what was booted".to_owned())),
+        );
+        reasons.sort();
+        let reasons = reasons.into_iter().map(|(pcr, reason)| format!("PCR {pcr}: {reason}")).collect();
+        Err(ExportError::NothingEnforced { variant: self.id.clone(), reasons })
     }
 }
 

@@ -94,7 +94,30 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
     output.add("configmap", "reference-values-configmap.yaml", config_map(export, name, &values)?);
     output.add("coverage", "coverage.md", coverage(export, &values));
     output.warnings = warnings(export);
+    if let Some(without) = without_eleven(export) {
+        output.dropped.push(without);
+    }
     Ok(output)
+}
+
+/// Names of the default policy that hold PCR 11.
+const OF_PCR_11: [&str; 3] = ["tpm_pcr11", "snp_pcr11", "tdx_pcr11"];
+
+/// Boots that the names of the default policy don't speak of.
+fn without_eleven(export: &Export<'_>) -> Option<String> {
+    let without: Vec<&str> = export
+        .distinct()
+        .iter()
+        .filter(|release| !release.measured(11))
+        .map(|release| release.id.as_str())
+        .collect();
+    (!without.is_empty()).then(|| {
+        format!(
+            "{} have no value of {}: nothing is known to extend PCR 11 there, or its value is not known",
+            OF_PCR_11.join(", "),
+            without.join(", ")
+        )
+    })
 }
 
 /// The names that our policy and the default policies ask for.
@@ -104,15 +127,14 @@ fn reference_values(export: &Export<'_>, name: &str) -> Vec<(String, Json)> {
         object(release.enforced(HashAlgorithm::Sha256).map(|(pcr, hex)| (format!("pcr{pcr:02}"), hex.into())))
     });
     let mut values = vec![(format!("{name}_boot"), list(boots))];
-    let mut eleven: Vec<&str> = releases
-        .iter()
-        .flat_map(|release| release.enforced(HashAlgorithm::Sha256).filter(|(pcr, _)| *pcr == 11))
-        .map(|(_, hex)| hex)
-        .collect();
+    // The default policy affirms executables on these names alone: a start value would affirm whatever has no stub.
+    let measured = releases.iter().filter(|release| release.measured(11));
+    let mut eleven: Vec<&str> =
+        measured.filter_map(|release| release.hex(11, HashAlgorithm::Sha256)).collect();
     eleven.sort_unstable();
     eleven.dedup();
     if !eleven.is_empty() {
-        for name in ["tpm_pcr11", "snp_pcr11", "tdx_pcr11"] {
+        for name in OF_PCR_11 {
             values.push((name.to_owned(), list(eleven.iter().copied())));
         }
     }
@@ -156,7 +178,8 @@ fn warnings(export: &Export<'_>) -> Vec<String> {
         );
     }
     if lacks(4) && lacks(11) {
-        warnings.push("neither PCR 4 nor PCR 11 is there: the boots say nothing about the kernel".to_owned());
+        warnings
+            .push("neither PCR 4 nor PCR 11 is there: the policy will not affirm the executables".to_owned());
     }
     warnings
 }

@@ -7,6 +7,11 @@ use super::document::{BankDigests, Document, KIND, MeasurementEntry, PcrEntry, V
 use crate::boot::GapCode;
 use crate::tcg::{Digest, EventType, HashAlgorithm, PcrIndex, extend};
 
+/// Statuses of values, as [`ValueEntry`](super::document::ValueEntry) has them.
+const COMPUTED: &str = "computed";
+const OBSERVED: &str = "observed";
+const ASSUMED_UNUSED: &str = "assumed-unused";
+
 /// Something wrong with a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -164,6 +169,14 @@ fn check_variant(
         for id in pcr.assumes.iter().filter(|id| !assumptions.contains(id.as_str())) {
             findings.add(format!("{place}.assumes"), format!("the scenario has no assumption '{id}'"));
         }
+        // What a start value rests on is what has to be accepted before it is enforced.
+        let affecting = scenario.into_iter().flat_map(|scenario| &scenario.assumptions);
+        for assumption in affecting.filter(|assumption| assumption.affects.contains(&pcr.index)) {
+            if !pcr.assumes.contains(&assumption.id) {
+                let problem = format!("lacks '{}', which affects this PCR", assumption.id);
+                findings.add(format!("{place}.assumes"), problem);
+            }
+        }
         check_pcr(document, variant, pcr, banks, &place, findings);
     }
 }
@@ -281,7 +294,34 @@ fn check_pcr(
         };
         findings.add(format!("{place}.values[{}]", stage.id), problem);
     }
+    check_value_statuses(document, variant, pcr, place, findings);
     check_status(document, pcr, place, findings);
+}
+
+/// A value's status follows from the measurements up to its stage: a start value speaks for nothing, and may not pass for a
+/// computed one.
+fn check_value_statuses(
+    document: &Document,
+    variant: &VariantEntry,
+    pcr: &PcrEntry,
+    place: &str,
+    findings: &mut Findings,
+) {
+    let mut measured = variant.measurements.iter().filter(|m| m.pcr == pcr.index).peekable();
+    let mut expected = ASSUMED_UNUSED;
+    for stage in &document.stages {
+        while let Some(measurement) = measured.next_if(|measurement| measurement.stage == stage.id) {
+            expected = match measurement.source.kind.as_str() {
+                OBSERVED => OBSERVED,
+                _ if expected == OBSERVED => OBSERVED,
+                _ => COMPUTED,
+            };
+        }
+        for value in pcr.values.iter().filter(|v| v.stage == stage.id && v.status != expected) {
+            let problem = format!("is '{}', its measurements make it {expected}", value.status);
+            findings.add(format!("{place}.values[{}].status", stage.id), problem);
+        }
+    }
 }
 
 /// One register under way. Measurements are in the order of the stages, which is checked elsewhere.
@@ -319,13 +359,15 @@ impl<'a> Replay<'a> {
 
 fn check_status(document: &Document, pcr: &PcrEntry, place: &str, findings: &mut Findings) {
     let known = pcr.values.len();
-    let expected: &[&str] = match known {
-        0 => &["unknown"],
-        _ if known < document.stages.len() => &["partial"],
-        _ => &["computed", "observed", "assumed-unused"],
+    let has = |status: &str| pcr.values.iter().any(|value| value.status == status);
+    let expected = match known {
+        0 => "unknown",
+        _ if known < document.stages.len() => "partial",
+        _ if has(OBSERVED) => OBSERVED,
+        _ if has(COMPUTED) => COMPUTED,
+        _ => ASSUMED_UNUSED,
     };
-    if !expected.contains(&pcr.status.as_str()) {
-        let expected = expected.join(", ");
+    if pcr.status != expected {
         findings.add(format!("{place}.status"), format!("is '{}', expected {expected}", pcr.status));
     }
     if known < document.stages.len() && pcr.gaps.is_empty() {

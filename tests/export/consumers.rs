@@ -179,8 +179,14 @@ fn tec_names_what_shim_measures() {
 fn azure_rules_accept_whole_boots() {
     let all = ["--accept-assumption", "all"];
     let policy = exported(&[Doc::Tiny257, Doc::Tiny262], &[&["--format", "azure-maa"], &all[..]].concat());
-    let rules = azure_rules(&String::from_utf8(policy).expect("text"));
+    let policy = String::from_utf8(policy).expect("text");
+    let rules = azure_rules(&policy);
     assert_eq!(rules.len(), 2);
+    // Claims that the policy adds itself have this issuer, a client's own claims "CustomClaim" (Azure's claim rule grammar).
+    assert!(azure_permits(&policy, ("boot1", "AttestationPolicy", true)));
+    assert!(!azure_permits(&policy, ("boot1", "AttestationPolicy", false)));
+    assert!(!azure_permits(&policy, ("boot1", "CustomClaim", true)));
+    assert!(!azure_permits(&policy, ("boot2", "AttestationPolicy", true)));
     let boots: Value = serde_json::from_slice(&exported(
         &[Doc::Tiny257, Doc::Tiny262],
         &[&["--format", "flashbots"], &all[..]].concat(),
@@ -255,12 +261,27 @@ fn azure_rules(policy: &str) -> Vec<String> {
         } else {
             let claim = line
                 .strip_prefix("[type==\"")
-                .and_then(|rest| rest.strip_suffix("\", value==true] => permit();"));
+                .and_then(|rest| rest.split_once("\", issuer=="))
+                .map(|(claim, _)| claim);
             permitted.push(claim.unwrap_or_else(|| panic!("{line}")));
         }
     }
     assert_eq!(added.iter().map(|(name, _)| *name).collect::<Vec<_>>(), permitted);
     added.into_iter().map(|(_, rule)| rule).collect()
+}
+
+/// A permit whose every condition holds for a claim of this type, issuer and value.
+fn azure_permits(policy: &str, (kind, issuer, value): (&str, &str, bool)) -> bool {
+    let conditions = policy.lines().filter_map(|line| line.trim().strip_suffix("] => permit();"));
+    let mut permits = conditions.map(|line| {
+        line.trim_start_matches('[').split(", ").all(|condition| match condition.split_once("==") {
+            Some(("type", wanted)) => wanted == format!("\"{kind}\""),
+            Some(("issuer", wanted)) => wanted == format!("\"{issuer}\""),
+            Some(("value", wanted)) => wanted == value.to_string(),
+            _ => panic!("{condition}"),
+        })
+    });
+    permits.any(|permit| permit)
 }
 
 /// Python with Keylime, named by `PREMEASURE_KEYLIME_PYTHON`.

@@ -43,6 +43,49 @@ fn altered_measurements_and_values_are_refused() {
     assert!(stderr.contains("variants[0].pcrs[11]"), "{stderr}");
 }
 
+/// One word turns "nobody is known to extend it" into a value that seems to be measured; so does taking away what it rests on.
+#[test]
+fn an_assumption_that_passes_for_a_value_is_refused_everywhere() {
+    let twelve = |document: &mut Value, change: &dyn Fn(&mut Value)| {
+        change(&mut document["variants"][0]["pcrs"][12]);
+    };
+    let all = |pcr: &mut Value, status: &str| {
+        pcr["status"] = json!(status);
+        pcr["values"].as_array_mut().expect("values").iter_mut().for_each(|v| v["status"] = json!(status));
+    };
+    let changes: [(&str, &dyn Fn(&mut Value)); 5] = [
+        ("one", &|pcr| pcr["values"][4]["status"] = json!("computed")),
+        ("computed", &|pcr| all(pcr, "computed")),
+        ("observed", &|pcr| all(pcr, "observed")),
+        ("assumes", &|pcr| {
+            pcr["assumes"].as_array_mut().expect("a list").retain(|id| id != "no-load-options");
+        }),
+        ("all-assumes", &|pcr| {
+            pcr.as_object_mut().expect("an object").remove("assumes").expect("assumptions");
+        }),
+    ];
+    let key = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/export/keys/p256.pem");
+    for (name, change) in changes {
+        let mut document: Value = read_json(Doc::Tiny257.path());
+        assert_eq!(document["variants"][0]["pcrs"][12]["values"][4]["status"], "assumed-unused");
+        twelve(&mut document, change);
+        let path = folder(&format!("status-{name}")).join("document.json");
+        std::fs::write(&path, document.to_string()).expect("writable");
+        for (arguments, code) in [
+            (vec!["export", text(&path), "--format", "keylime"], 2),
+            (vec!["sign", text(&path), "--key", key], 2),
+            (vec!["validate", text(&path)], 1),
+        ] {
+            let run = premeasure(&arguments);
+            assert_eq!(run.code, Some(code), "{name} {arguments:?}: {}", run.stderr);
+            assert!(
+                [run.text(), run.stderr].concat().contains("variants[0].pcrs[12]"),
+                "{name} {arguments:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn other_files_are_refused_with_the_way_to_a_document() {
     let list = fixture("boots/t-tiny-257/pcrs.json");
@@ -208,6 +251,25 @@ fn nothing_enforced_is_an_error() {
     assert_eq!(run.code, Some(2));
     assert!(run.stdout.is_empty());
     assert!(run.stderr.contains("would be enforced") && run.stderr.contains("hint:"), "{}", run.stderr);
+    // Start values are those of any machine: accepting the assumptions does not make a policy of them.
+    for format in
+        ["keylime", "csv", "corim", "azure-maa", "flashbots", "trustee", "constellation-join-config"]
+    {
+        let mut arguments = vec!["--format", format, "--pcr", "12,13", "--accept-assumption", "all"];
+        match format {
+            "corim" => {
+                arguments.extend(["--corim-id", "x", "--class-id", "2f6f8b1e-6d3c-4f57-9a1e-0c5d7a3b9e91"])
+            }
+            "constellation-join-config" => {
+                arguments.extend(["--csp", "QEMU", "--attestation-variant", "qemu-vtpm"]);
+            }
+            "trustee" => arguments.extend(["--part", "payload"]),
+            _ => {}
+        }
+        let run = export(&[Doc::Tiny257], &arguments);
+        assert_eq!(run.code, Some(2), "{format}");
+        assert!(run.stdout.is_empty() && run.stderr.contains("PCR 12: a start value"), "{}", run.stderr);
+    }
     let run = export(
         &[Doc::Tiny257],
         &[
@@ -226,6 +288,40 @@ fn nothing_enforced_is_an_error() {
         ],
     );
     assert_eq!(run.code, Some(2), "PCR 14 is never enforced by Constellation");
+}
+
+/// Named Information has neither SHA-1 nor SM3: measurements without digests would match anything.
+#[test]
+fn a_corim_without_digests_is_refused() {
+    let document = folder("corim-banks").join("document.json");
+    let uki = fixture("t-tiny-257/uki.efi");
+    let predict =
+        ["predict", text(&uki), "--secure-boot", "off", "--bank", "sha1,sm3_256", "-o", text(&document)];
+    assert_eq!(premeasure(predict).code, Some(0));
+    let class = "2f6f8b1e-6d3c-4f57-9a1e-0c5d7a3b9e91";
+    let run =
+        premeasure(["export", text(&document), "--format", "corim", "--corim-id", "x", "--class-id", class]);
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
+    assert!(run.stdout.is_empty() && run.stderr.contains("sha256, sha384 or sha512"), "{}", run.stderr);
+}
+
+/// No stub, no phases: `{"sha256":[]}` is no policy.
+#[test]
+fn formats_of_phases_refuse_an_untouched_pcr_11() {
+    let document = folder("no-phases").join("document.json");
+    let mut value: Value = read_json(Doc::Tiny257.path());
+    crate::rego::without_pcr_11(&mut value);
+    std::fs::write(&document, value.to_string()).expect("writable");
+    let key = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/export/keys/rsa-2048.pem");
+    for format in ["systemd-measure", "policy-digest", "pcrsig"] {
+        let mut arguments = vec!["export", text(&document), "--format", format, "--accept-assumption", "all"];
+        if format == "pcrsig" {
+            arguments.extend(["--key", key]);
+        }
+        let run = premeasure(arguments);
+        assert_eq!(run.code, Some(2), "{format}: {}", run.stderr);
+        assert!(run.stdout.is_empty(), "{format}");
+    }
 }
 
 #[test]

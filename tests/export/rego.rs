@@ -3,7 +3,8 @@
 use regorus::{Engine, Value as Rego};
 use serde_json::{Value, json};
 
-use crate::documents::{Doc, exported};
+use crate::documents::{Doc, exported, folder, text};
+use crate::support::premeasure;
 
 /// The policy and the reference values of two releases, as exported.
 struct Trustee {
@@ -121,6 +122,57 @@ fn missing_and_odd_reference_values_affirm_nothing_and_do_not_abort() {
         assert_eq!(claims["executables"], 33, "{odd}");
         assert_eq!(claims["configuration"], 36, "{odd}");
         assert_eq!(claims["hardware"], 97, "{odd}");
+    }
+}
+
+/// A boot without a stub leaves PCR 11 as it was: the default policy's names, which it looks at alone, must not hold zeros.
+#[test]
+fn an_untouched_pcr_11_fills_no_name_of_the_default_policy() {
+    let folder = folder("untouched-11");
+    let document = folder.join("document.json");
+    let mut value: Value = crate::support::read_json(Doc::Tiny257.path());
+    without_pcr_11(&mut value);
+    std::fs::write(&document, value.to_string()).expect("writable");
+    let output = folder.join("trustee");
+    let base = ["export", text(&document), "--format", "trustee", "--accept-assumption", "all"];
+    let run = premeasure([&base[..], &["-o", text(&output)]].concat());
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stderr.contains("tpm_pcr11, snp_pcr11, tdx_pcr11 have no value of"), "{}", run.stderr);
+    let payload: Value = crate::support::read_json(output.join("rvps-payload.json"));
+    assert_eq!(payload["premeasure_boot"][0]["pcr11"], "00".repeat(32));
+    assert_eq!(payload.as_object().expect("an object").len(), 1, "{payload}");
+    let coverage = String::from_utf8(crate::support::read(output.join("coverage.md"))).expect("text");
+    assert!(coverage.contains("| `tpm_pcr11` | no |") && !coverage.contains("| yes |"), "{coverage}");
+}
+
+/// The document as if nothing were measured into PCR 11.
+pub(crate) fn without_pcr_11(document: &mut Value) {
+    let variant = &mut document["variants"][0];
+    variant["measurements"].as_array_mut().expect("a list").retain(|measurement| measurement["pcr"] != 11);
+    let pcr = &mut variant["pcrs"][11];
+    pcr["status"] = json!("assumed-unused");
+    for value in pcr["values"].as_array_mut().expect("values") {
+        value["status"] = json!("assumed-unused");
+        for digest in value["digests"].as_object_mut().expect("digests").values_mut() {
+            *digest = json!("0".repeat(digest.as_str().expect("hex").len()));
+        }
+    }
+}
+
+/// PCRs that say nothing of what was started affirm no executables, whoever stored them.
+#[test]
+fn executables_need_pcr_4_or_11() {
+    let trustee = Trustee::exported(ALL);
+    let zeros = "00".repeat(32);
+    for (stored, status) in [
+        (json!({ "pcr12": zeros, "pcr13": zeros }), 33),
+        (json!({ "pcr11": zeros, "pcr12": zeros }), 33),
+        (json!({ "pcr11": trustee.boot(0)["pcr11"] }), 3),
+        (json!({ "pcr04": trustee.boot(0)["pcr04"] }), 3),
+    ] {
+        let claims =
+            trustee.claims(&evidence(&stored), json!({ "premeasure_boot": [stored] })).expect("evaluates");
+        assert_eq!(claims["executables"], status, "{stored}");
     }
 }
 
