@@ -93,7 +93,7 @@ fn the_menu_is_sorted_as_bootctl_does() {
     });
     let listed: Vec<&str> = listed.iter().map(|entry| entry.id.as_str()).collect();
     let own = menu(folder.path());
-    // bootctl leaves out boot counters, which systemd-boot's own ids have.
+    // bootctl leaves out boot counters.
     let bare = |id: &str| match (id.rsplit_once('+'), id.rsplit_once('.')) {
         (Some((stem, _)), Some((_, suffix))) => format!("{stem}.{suffix}"),
         _ => id.to_owned(),
@@ -110,12 +110,12 @@ fn loader_conf_chooses_by_glob() {
         return;
     }
     for (conf, expected) in [
-        ("", "new+2-1.conf"),
-        ("default linux-*.efi\n", "linux-7.0+3.efi"),
+        ("", "new.conf"),
+        ("default linux-*.efi\n", "linux-7.0.efi"),
         ("default LINUX-6.?.efi\n", "linux-6.9.efi"),
         ("default old-[0-9].conf\n", "old-2.conf"),
-        ("default nothing-*\n", "new+2-1.conf"),
-        ("default linux-8*\n", "linux-8.0+0-3.efi"),
+        ("default nothing-*\n", "new.conf"),
+        ("default linux-8*\n", "linux-8.0.efi"),
     ] {
         let folder = tempfile::tempdir_in(scratch()).expect("a temporary folder");
         boot_partition(folder.path(), conf);
@@ -123,6 +123,142 @@ fn loader_conf_chooses_by_glob() {
             menu(folder.path()).into_iter().filter(|boot| boot.chosen).map(|boot| boot.id).collect();
         assert_eq!(chosen, [expected], "{conf}");
     }
+}
+
+/// A boot partition as those of the boots below had it: c's UKI, the same under `counted`, and entries for a kernel.
+fn counted_partition(folder: &Path, loader: &Path, counted: &[&str], default: &str) {
+    for path in ["EFI/BOOT", "EFI/Linux", "loader/entries", "rig"] {
+        std::fs::create_dir_all(folder.join(path)).expect("made");
+    }
+    let uki = disks::esp("c-sdboot-257").join("EFI/Linux/rig-257.efi");
+    let kernel = disks::esp("g2-type1-252").join("rig/vmlinuz");
+    std::fs::copy(loader, folder.join("EFI/BOOT/BOOTX64.EFI")).expect("copied");
+    std::fs::copy(&kernel, folder.join("rig/vmlinuz")).expect("copied");
+    std::fs::copy(&uki, folder.join("EFI/Linux/rig-257.efi")).expect("copied");
+    let entry = |name: &str, lines: &str| {
+        let text = format!("title {name}\nlinux /rig/vmlinuz\n{lines}");
+        std::fs::write(folder.join("loader/entries").join(name), text).expect("written");
+    };
+    entry("a-1.0.conf", "sort-key b\n");
+    entry("b-2.0.conf", "version 5\n");
+    entry("c-10~rc1.conf", "machine-id 0123\n");
+    entry("d.conf", "sort-key rig\nversion 300\n");
+    entry("auto-x.conf", "sort-key a\n");
+    for name in counted {
+        match name.ends_with(".conf") {
+            true => entry(name, "sort-key rig\nversion 299\n"),
+            false => drop(std::fs::copy(&uki, folder.join("EFI/Linux").join(name)).expect("copied")),
+        }
+    }
+    let conf = format!("timeout 0\ndefault {default}\n");
+    std::fs::write(folder.join("loader/loader.conf"), conf).expect("written");
+}
+
+/// The chosen entry and the menu's ids.
+fn counted_menu(loader: &Path, counted: &[&str], default: &str) -> (Option<String>, Vec<String>) {
+    let folder = tempfile::tempdir_in(scratch()).expect("a temporary folder");
+    counted_partition(folder.path(), loader, counted, default);
+    let menu = menu(folder.path());
+    let chosen = menu.iter().find(|boot| boot.chosen).map(|boot| boot.id.clone());
+    (chosen, menu.into_iter().map(|boot| boot.id).collect())
+}
+
+/// Boots under OVMF: their variables `LoaderEntries` (without the entry that is made up) and `LoaderEntrySelected`. Whether ids
+/// have the boot counter depends on the version.
+#[test]
+fn ids_of_counted_entries_are_those_of_the_boots() {
+    if skipped_without(&disks::TOOLS) {
+        return;
+    }
+    let loader = |case: &str| disks::esp(case).join("EFI/BOOT/BOOTX64.EFI");
+    let (v254, v257, v262) = (loader("d3-sdboot-254"), loader("c-sdboot-257"), loader("h2-profile2-262"));
+    let v252 = loader("g2-type1-252");
+    let rest = ["rig-257.efi", "c-10~rc1.conf", "b-2.0.conf"];
+    for (loader, counted, default, chosen, first, last) in [
+        (&v257, &["zz+0-3.efi"][..], "zz.efi", "zz.efi", &["a-1.0.conf", "d.conf"][..], &["zz.efi"][..]),
+        (&v257, &["zz+3.efi"], "zz+3.efi", "a-1.0.conf", &["a-1.0.conf", "d.conf", "zz.efi"], &[]),
+        (
+            &v257,
+            &["zz+0-3.efi", "cc+2-1.conf"],
+            "cc.conf",
+            "cc.conf",
+            &["a-1.0.conf", "d.conf", "cc.conf"],
+            &["zz.efi"],
+        ),
+        (&v252, &["zz+3.efi"], "zz.efi", "a-1.0.conf", &["a-1.0.conf", "d.conf", "zz+3.efi"], &[]),
+        (&v254, &["zz+3.efi"], "zz.efi", "a-1.0.conf", &["a-1.0.conf", "d.conf", "zz+3.efi"], &[]),
+        (&v262, &["zz+3.efi"], "zz.efi", "zz.efi", &["a-1.0.conf", "d.conf", "zz.efi"], &[]),
+    ] {
+        let (own, ids) = counted_menu(loader, counted, default);
+        assert_eq!(own.as_deref(), Some(chosen), "{counted:?} {default}");
+        assert_eq!(ids, [first, &rest, last].concat(), "{counted:?} {default}");
+    }
+}
+
+/// No boot of these versions was seen, and those around them differ.
+#[test]
+fn between_the_known_versions_a_choice_by_counted_ids_is_not_guessed() {
+    if skipped_without(&disks::TOOLS) {
+        return;
+    }
+    let known = support::read(disks::esp("c-sdboot-257").join("EFI/BOOT/BOOTX64.EFI"));
+    let mark = b"systemd-boot 257.13-";
+    let places: Vec<usize> = known
+        .windows(mark.len())
+        .enumerate()
+        .filter(|(_, bytes)| *bytes == mark)
+        .map(|(at, _)| at + 13)
+        .collect();
+    assert!(!places.is_empty(), "its version");
+    let folder = tempfile::tempdir_in(scratch()).expect("a temporary folder");
+    let loader = folder.path().join("loader.efi");
+    for version in [b"255.99", b"256.01", b"257.12", b"258.02"] {
+        let mut bytes = known.clone();
+        for at in &places {
+            bytes[*at..*at + 6].copy_from_slice(version);
+        }
+        std::fs::write(&loader, bytes).expect("written");
+        for (default, chosen) in [
+            ("zz.efi", None),
+            ("zz+3.efi", None),
+            ("zz*", Some("zz.efi")),
+            ("d.conf", Some("d.conf")),
+            ("nothing", Some("a-1.0.conf")),
+        ] {
+            let (own, _) = counted_menu(&loader, &["zz+3.efi"], default);
+            assert_eq!(own.as_deref(), chosen, "{} {default}", String::from_utf8_lossy(version));
+        }
+    }
+    let esp = folder.path().join("esp");
+    counted_partition(&esp, &loader, &["zz+3.efi"], "zz.efi");
+    let undecided = premeasure(["predict".as_ref(), esp.as_os_str()]);
+    assert_eq!(undecided.code, Some(2));
+    assert!(undecided.stderr.contains("it boots zz.efi, else a-1.0.conf"), "{}", undecided.stderr);
+    for id in ["zz.efi", "zz+3.efi"] {
+        let named = premeasure(["predict".as_ref(), esp.as_os_str(), "--entry".as_ref(), id.as_ref()]);
+        assert_eq!(named.code, Some(0), "{id}: {}", named.stderr);
+    }
+}
+
+/// An entry with both `linux` and `efi`, and one with dots in its paths: 257.13 booted each, and took the `linux` that stood last.
+#[test]
+fn an_entry_that_names_two_programs_is_taken_by_its_last_line_before_258() {
+    if skipped_without(&disks::TOOLS) {
+        return;
+    }
+    let lines = "title both\nefi /EFI/Linux/rig-257.efi\nlinux /rig/vmlinuz\n";
+    let menu_of = |case: &str| {
+        let folder = tempfile::tempdir_in(scratch()).expect("a temporary folder");
+        counted_partition(folder.path(), &disks::esp(case).join("EFI/BOOT/BOOTX64.EFI"), &[], "e3.conf");
+        std::fs::write(folder.path().join("loader/entries/e3.conf"), lines).expect("written");
+        let medium: serde_json::Value =
+            premeasure(["inspect".as_ref(), folder.path().as_os_str(), "--json".as_ref()]).json();
+        medium["boots"].as_array().expect("boots").iter().find(|boot| boot["id"] == "e3.conf").cloned()
+    };
+    let boot = menu_of("c-sdboot-257").expect("an entry");
+    assert_eq!(boot["chosen"], true);
+    assert!(boot.to_string().contains("rig/vmlinuz"), "{boot}");
+    assert!(menu_of("h2-profile2-262").is_none(), "boot.c from 258 on: LOADER_BAD");
 }
 
 /// All entries become one sound document, with an image for each.

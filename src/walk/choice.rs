@@ -5,6 +5,28 @@ use super::glob::matches;
 use super::{LoaderConf, LoaderVariables, WalkError, Wishes};
 use crate::uki::SystemdVersion;
 
+/// Whether the id of an entry has the boot counter of the file's name in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CounterInIds {
+    /// `foo+3-1.conf` is `foo+3-1.conf`.
+    Kept,
+    /// `foo+3-1.conf` is `foo.conf`.
+    LeftOut,
+    /// No boot of such a version was seen, and versions on both sides differ.
+    Unknown,
+}
+
+impl CounterInIds {
+    /// The readings that are possible, each as: ids leave the counter out.
+    pub(super) const fn readings(self) -> &'static [bool] {
+        match self {
+            Self::Kept => &[false],
+            Self::LeftOut => &[true],
+            Self::Unknown => &[true, false],
+        }
+    }
+}
+
 /// How a range of versions of systemd-boot collects entries and chooses among them.
 #[derive(Debug, Clone, Copy)]
 pub struct LoaderChoice {
@@ -16,8 +38,8 @@ pub struct LoaderChoice {
     pub type1_uki: bool,
     /// Entries come from SMBIOS strings, too.
     pub smbios_entries: bool,
-    /// Ids leave out the boot counter.
-    pub ids_without_counter: bool,
+    /// Whether ids have the boot counter in them.
+    pub counter: CounterInIds,
     /// Type #1 entries know `profile`.
     pub type1_profile: bool,
     /// `loader.conf` knows `preferred`, and there is a variable `LoaderEntryPreferred`.
@@ -28,24 +50,36 @@ pub struct LoaderChoice {
 
 impl LoaderChoice {
     /// All rows, ascending. Observed: 252.39, 254.26, 257.13, 262.1. Ids lose the counter with systemd pull request 38897, of
-    /// September 2025, which is in 259 and was reported of 258.3 (issue 40192).
-    pub const ROWS: &[Self] =
-        &[Self::V0, Self::V257, Self::V258, Self::V258_1, Self::V259, Self::V260, Self::V261];
+    /// September 2025, which is in 259, was reported of 258.3 (issue 40192), and is in 257.13 as booted: point releases
+    /// between those that were seen may have it or not.
+    pub const ROWS: &[Self] = &[
+        Self::V0,
+        Self::V254_27,
+        Self::V257,
+        Self::V257_13,
+        Self::V258,
+        Self::V258_3,
+        Self::V259,
+        Self::V260,
+        Self::V261,
+    ];
 
     const V0: Self = Self {
         from: (0, 0),
         profiles: false,
         type1_uki: false,
         smbios_entries: false,
-        ids_without_counter: false,
+        counter: CounterInIds::Kept,
         type1_profile: false,
         preferred: false,
         type1_extra: false,
     };
-    const V257: Self = Self { from: (257, 0), profiles: true, ..Self::V0 };
+    const V254_27: Self = Self { from: (254, 27), counter: CounterInIds::Unknown, ..Self::V0 };
+    const V257: Self = Self { from: (257, 0), profiles: true, ..Self::V254_27 };
+    const V257_13: Self = Self { from: (257, 13), counter: CounterInIds::LeftOut, ..Self::V257 };
     const V258: Self = Self { from: (258, 0), type1_uki: true, smbios_entries: true, ..Self::V257 };
-    const V258_1: Self = Self { from: (258, 1), ids_without_counter: true, ..Self::V258 };
-    const V259: Self = Self { from: (259, 0), type1_profile: true, ..Self::V258_1 };
+    const V258_3: Self = Self { from: (258, 3), counter: CounterInIds::LeftOut, ..Self::V258 };
+    const V259: Self = Self { from: (259, 0), type1_profile: true, ..Self::V258_3 };
     const V260: Self = Self { from: (260, 0), preferred: true, ..Self::V259 };
     const V261: Self = Self { from: (261, 0), type1_extra: true, ..Self::V260 };
 
@@ -117,6 +151,52 @@ pub(super) fn choose(
     }
     let why = if entries.len() == 1 { "it is the only one" } else { "it sorts first, and no default is set" };
     Ok(Chosen { index: Some(0), reason: described(entries, 0, why), warnings })
+}
+
+/// Goes by each way in which the version may read ids: where they choose different entries, none is chosen. The entries
+/// are those of the first reading.
+pub(super) fn choose_by_readings(
+    readings: Vec<Vec<BootEntry>>,
+    conf: Option<&LoaderConf>,
+    rules: &LoaderChoice,
+    wishes: &Wishes,
+) -> Result<(Vec<BootEntry>, Chosen), WalkError> {
+    let mut choices =
+        readings.iter().map(|entries| choose(entries, conf, rules, wishes)).collect::<Vec<_>>().into_iter();
+    let first = choices.next();
+    let mut readings = readings.into_iter();
+    let entries = readings.next().unwrap_or_default();
+    let Some(first) = first else {
+        return choose(&entries, conf, rules, wishes).map(|chosen| (entries, chosen));
+    };
+    let (Some(others), Some(other)) = (readings.next(), choices.next()) else {
+        return first.map(|chosen| (entries, chosen));
+    };
+    let picked =
+        |entries: &[BootEntry], chosen: &Chosen| chosen.index.and_then(|index| entries.get(index)).cloned();
+    match (first, other) {
+        // A wish that names the id of one reading is clear.
+        (Err(_), Ok(chosen)) => Ok((others, chosen)),
+        (Err(error), Err(_)) => Err(error),
+        (Ok(chosen), Err(_)) => Ok((entries, chosen)),
+        (Ok(mut chosen), Ok(other)) => {
+            let (one, two) = (picked(&entries, &chosen), picked(&others, &other));
+            let place =
+                |entry: &Option<BootEntry>| entry.as_ref().map(|entry| (entry.source.clone(), entry.profile));
+            if wishes.entry.is_none() && place(&one) != place(&two) {
+                let name =
+                    |entry: Option<BootEntry>| entry.map_or("one of its own".to_owned(), |entry| entry.id);
+                chosen.index = None;
+                chosen.reason = format!(
+                    "whether this version of systemd-boot leaves the boot counter out of the ids of entries is not known: \
+                     if it does it boots {}, else {}",
+                    name(one),
+                    name(two)
+                );
+            }
+            Ok((entries, chosen))
+        }
+    }
 }
 
 /// The patterns in their order.

@@ -75,11 +75,27 @@ impl BootEntry {
     }
 }
 
+/// The rules of a version, with one way to read the ids of entries.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ids<'a> {
+    pub(super) rules: &'a LoaderChoice,
+    /// Ids leave out the boot counter.
+    pub(super) without_counter: bool,
+}
+
+impl std::ops::Deref for Ids<'_> {
+    type Target = LoaderChoice;
+
+    fn deref(&self) -> &LoaderChoice {
+        self.rules
+    }
+}
+
 /// Collects the entries of both boot partitions, in the order in which systemd-boot finds them.
 pub(super) fn find(
     medium: &Medium,
     loader: &Loader,
-    rules: &LoaderChoice,
+    rules: &Ids<'_>,
     (smbios, warnings): (&[Vec<u8>], &mut Vec<String>),
 ) -> Result<Vec<BootEntry>, WalkError> {
     let mut entries = Vec::new();
@@ -97,7 +113,7 @@ pub(super) fn find(
 fn by_smbios(
     volume: &Arc<dyn Volume>,
     loader: &Loader,
-    rules: &LoaderChoice,
+    rules: &Ids<'_>,
     (strings, warnings): (&[Vec<u8>], &mut Vec<String>),
     entries: &mut Vec<BootEntry>,
 ) -> Result<(), WalkError> {
@@ -121,9 +137,9 @@ fn by_smbios(
 }
 
 /// The id of an entry, in lower case; without its boot counter where the version leaves that out.
-fn id_of(name: &str, suffix: &str, rules: &LoaderChoice) -> String {
+fn id_of(name: &str, suffix: &str, rules: &Ids<'_>) -> String {
     let id = match split_counter(name, suffix) {
-        Some((stem, ..)) if rules.ids_without_counter => format!("{stem}{suffix}"),
+        Some((stem, ..)) if rules.without_counter => format!("{stem}{suffix}"),
         _ => name.to_owned(),
     };
     id.to_ascii_lowercase()
@@ -132,7 +148,7 @@ fn id_of(name: &str, suffix: &str, rules: &LoaderChoice) -> String {
 fn type2(
     volume: &Arc<dyn Volume>,
     loader: &Loader,
-    rules: &LoaderChoice,
+    rules: &Ids<'_>,
     warnings: &mut Vec<String>,
     entries: &mut Vec<BootEntry>,
 ) -> Result<(), WalkError> {
@@ -159,7 +175,7 @@ fn type2_profiles(
     path: &str,
     file: &Blob,
     loader: &Loader,
-    rules: &LoaderChoice,
+    rules: &Ids<'_>,
 ) -> Result<Vec<BootEntry>, String> {
     let image = PeImage::parse(file).map_err(|error| error.to_string())?;
     if image.machine != loader.image.machine {
@@ -189,7 +205,7 @@ fn type2_entry(
     path: &str,
     file: &Blob,
     (sections, profile): (&SectionSet<'_>, u32),
-    rules: &LoaderChoice,
+    rules: &Ids<'_>,
 ) -> Result<Option<BootEntry>, String> {
     let text = |name: &str| -> Result<Option<String>, String> {
         let section = sections.get(name).map_err(|error| error.to_string())?;
@@ -234,7 +250,7 @@ fn type2_entry(
 fn type1(
     volume: &Arc<dyn Volume>,
     loader: &Loader,
-    rules: &LoaderChoice,
+    rules: &Ids<'_>,
     warnings: &mut Vec<String>,
     entries: &mut Vec<BootEntry>,
 ) -> Result<(), WalkError> {
@@ -263,7 +279,7 @@ fn type1_entry(
     file: &Blob,
     text: &[u8],
     loader: &Loader,
-    rules: &LoaderChoice,
+    rules: &Ids<'_>,
 ) -> Result<Result<BootEntry, String>, WalkError> {
     // Boot counters are in the names of files only.
     let is_file = path.starts_with('\\');
@@ -300,7 +316,8 @@ fn type1_entry(
                     _ if rules.type1_uki => "uki",
                     _ => continue,
                 };
-                if program.as_ref().is_some_and(|(other, _)| *other != key) {
+                // Before there was `uki` the last of several lines counted, whatever its key (257.13, booted).
+                if rules.type1_uki && program.as_ref().is_some_and(|(other, _)| *other != key) {
                     return Ok(Err("names programs of two kinds".to_owned()));
                 }
                 program = Some((key, efi_path(&value)));

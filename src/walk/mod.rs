@@ -25,7 +25,7 @@ use crate::pe::{Machine, PeError, PeImage};
 use crate::source::Blob;
 use crate::uki::{ImageRole, LoaderInfo, SystemdVersion};
 
-pub use choice::{Chosen, LoaderChoice};
+pub use choice::{Chosen, CounterInIds, LoaderChoice};
 pub use entries::{BootEntry, EntrySource};
 pub use glob::matches as glob_matches;
 pub use loader_conf::LoaderConf;
@@ -255,12 +255,23 @@ fn walk_systemd_boot(
     walk.steps.push(format!("{starter} starts {}: systemd-boot {described}", shown(&loader.path)));
     let rules = LoaderChoice::of(version.as_ref());
     let configuration = loader_conf::read(medium.esp.as_ref(), walk)?;
-    let mut found = entries::find(medium, loader, rules, (&wishes.smbios_strings, &mut walk.warnings))?;
-    if found.is_empty() {
-        return Err(WalkError::NoEntries { place: medium.esp.label().to_owned() });
+    let mut readings = Vec::new();
+    for without_counter in rules.counter.readings() {
+        let mut warnings = Vec::new();
+        let ids = entries::Ids { rules, without_counter: *without_counter };
+        let mut found = entries::find(medium, loader, &ids, (&wishes.smbios_strings, &mut warnings))?;
+        if found.is_empty() {
+            walk.warnings.extend(warnings);
+            return Err(WalkError::NoEntries { place: medium.esp.label().to_owned() });
+        }
+        found.sort_by(compare_entries);
+        if readings.is_empty() {
+            walk.warnings.extend(warnings);
+        }
+        readings.push(found);
     }
-    found.sort_by(compare_entries);
-    let chosen = choice::choose(&found, configuration.as_ref().map(|(conf, _)| conf), rules, wishes)?;
+    let conf = configuration.as_ref().map(|(conf, _)| conf);
+    let (found, chosen) = choice::choose_by_readings(readings, conf, rules, wishes)?;
     walk.steps.push(chosen.reason.clone());
     walk.warnings.extend(chosen.warnings.iter().cloned());
     walk.chosen = chosen.index;
