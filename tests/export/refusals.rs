@@ -53,7 +53,8 @@ fn an_assumption_that_passes_for_a_value_is_refused_everywhere() {
         pcr["status"] = json!(status);
         pcr["values"].as_array_mut().expect("values").iter_mut().for_each(|v| v["status"] = json!(status));
     };
-    let changes: [(&str, &dyn Fn(&mut Value)); 5] = [
+    type Change<'a> = (&'a str, &'a dyn Fn(&mut Value));
+    let changes: [Change<'_>; 5] = [
         ("one", &|pcr| pcr["values"][4]["status"] = json!("computed")),
         ("computed", &|pcr| all(pcr, "computed")),
         ("observed", &|pcr| all(pcr, "observed")),
