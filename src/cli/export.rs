@@ -159,7 +159,10 @@ fn choose<'o>(exporter: &Exporter, output: &'o Output, part: Option<&str>) -> an
 fn write(exporter: &Exporter, parts: &[&Part], args: &ExportArgs) -> anyhow::Result<()> {
     let several = parts.len() > 1 || (!exporter.parts.is_empty() && args.part.is_none());
     match (&args.output, parts) {
-        (Some(path), _) if several && path.as_os_str() != "-" => write_folder(path, parts),
+        (Some(path), _) if several && path.as_os_str() != "-" => {
+            write_folder(path, parts)?;
+            remove_stale(exporter, path, parts, args.part.as_deref())
+        }
         (Some(path), [part]) if !several => write_to(path, &part.bytes),
         (None, [part]) if !several => print_bytes(&part.bytes),
         _ => {
@@ -173,7 +176,7 @@ fn write(exporter: &Exporter, parts: &[&Part], args: &ExportArgs) -> anyhow::Res
     }
 }
 
-/// Each file is replaced as a whole; files of other names are left alone.
+/// Each file is replaced as a whole.
 fn write_folder(folder: &Path, parts: &[&Part]) -> anyhow::Result<()> {
     for part in parts {
         let path = folder.join(&part.file);
@@ -181,6 +184,53 @@ fn write_folder(folder: &Path, parts: &[&Part]) -> anyhow::Result<()> {
             std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
         }
         crate::source::write_atomically(&path, &part.bytes)?;
+    }
+    Ok(())
+}
+
+/// Removes what an earlier export left under names that this format writes: a variant of an old release would stay accepted.
+fn remove_stale(
+    exporter: &Exporter,
+    folder: &Path,
+    parts: &[&Part],
+    part: Option<&str>,
+) -> anyhow::Result<()> {
+    let entries = |folder: &Path| -> anyhow::Result<Vec<std::fs::DirEntry>> {
+        let entries = std::fs::read_dir(folder).and_then(Iterator::collect);
+        entries.with_context(|| folder.display().to_string())
+    };
+    let stale = |file: &str| {
+        let owner = (exporter.owner)(file);
+        owner.is_some_and(|owner| part.is_none_or(|part| part == owner))
+            && !parts.iter().any(|written| written.file == file)
+    };
+    let remove = |entry: &std::fs::DirEntry| -> anyhow::Result<()> {
+        let path = entry.path();
+        std::fs::remove_file(&path).with_context(|| path.display().to_string())?;
+        note(format!("removed {}, which an earlier export left", path.display()));
+        Ok(())
+    };
+    for entry in entries(folder)? {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !entry.file_type()?.is_dir() {
+            if stale(&name) {
+                remove(&entry)?;
+            }
+            continue;
+        }
+        // Other folders may be anybody's, and need not be readable.
+        if !name.ends_with(".pcrlock.d") {
+            continue;
+        }
+        let inside = entries(&entry.path())?;
+        let file = |entry: &std::fs::DirEntry| format!("{name}/{}", entry.file_name().to_string_lossy());
+        let old: Vec<_> = inside.iter().filter(|entry| stale(&file(entry))).collect();
+        for entry in &old {
+            remove(entry)?;
+        }
+        if !old.is_empty() && old.len() == inside.len() {
+            std::fs::remove_dir(entry.path()).with_context(|| name.clone())?;
+        }
     }
     Ok(())
 }

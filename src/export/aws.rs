@@ -19,6 +19,7 @@ pub(super) const MEASUREMENTS: Exporter = Exporter {
         "one boot",
         "SHA-384 only: predict with that bank",
         "PCR 4, 7 and 12 only",
+        "PCR 7 without PCR 4 is refused unless the document says that Secure Boot is on",
         "nitro-tpm-pcr-compute computes exit-boot-services; from systemd 261 on these PCRs change later",
     ],
     bank: BankRule::Fixed(HashAlgorithm::Sha384),
@@ -97,6 +98,7 @@ const MAX_KEY_POLICY: usize = 32 * 1024;
 
 fn measurements(export: &Export<'_>) -> Result<Output, ExportError> {
     let text = measurements_json(export.one()?);
+    demand_kernel(export)?;
     Ok(Output { warnings: advice(export), ..Output::single("nitrotpm-measurements.json", text.pretty()) })
 }
 
@@ -111,6 +113,7 @@ pub(super) fn measurements_json(release: &Release<'_>) -> Json {
 fn key_policy(export: &Export<'_>) -> Result<Output, ExportError> {
     let (principal, key) = (export.option("principal")?, export.option("key-arn")?);
     let actions = actions(export)?;
+    demand_kernel(export)?;
     let mut statements = Vec::new();
     if let Some(admin) = export.options.get("admin") {
         statements.push(object([
@@ -161,12 +164,27 @@ fn statement_id(id: &str, number: usize) -> String {
     format!("Boot{number}{plain}")
 }
 
+/// PCR 7 vouches for what was started only where Secure Boot checks it; otherwise any image has the same value.
+fn demand_kernel(export: &Export<'_>) -> Result<(), ExportError> {
+    for release in &export.releases {
+        if !release.measured(4) && release.scenario.secure_boot != Some(true) {
+            let reasons = vec![
+                format!("PCR 4: {}", release.why_not(4)),
+                "PCR 7: it says nothing of the image that is started unless Secure Boot is on".to_owned(),
+            ];
+            return Err(ExportError::NothingEnforced { variant: release.id.clone(), reasons });
+        }
+    }
+    Ok(())
+}
+
 /// AWS: without Secure Boot check at least PCR 4 and 12, with it PCR 7.
 fn advice(export: &Export<'_>) -> Vec<String> {
     let mut warnings = Vec::new();
     for release in export.distinct() {
         let has = |pcr: u8| release.values.contains_key(&pcr);
-        if !(has(7) || has(4) && has(12)) {
+        let secure_boot = release.scenario.secure_boot == Some(true);
+        if !(has(7) && secure_boot || has(4) && has(12)) {
             warnings.push(format!(
                 "{}: AWS advises to check at least PCR 4 and 12, or PCR 7 with Secure Boot; there is neither",
                 release.id

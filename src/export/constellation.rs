@@ -9,7 +9,8 @@ use super::json::{Json, list, object};
 use super::options::{OptionError, OptionKind, OptionSpec};
 use super::release::Export;
 use crate::boot::Stage;
-use crate::import::{ImportError, constellation::Envelope};
+use crate::import::ImportError;
+use crate::import::constellation::{Entry, Envelope};
 use crate::tcg::HashAlgorithm;
 
 /// PCRs that `upload measurements envelope` enforces on every cloud; it refuses a raw file that lacks one.
@@ -130,7 +131,7 @@ pub(super) const JOIN_CONFIG: Exporter = Exporter {
 
 fn envelope(export: &Export<'_>) -> Result<Output, ExportError> {
     let (cloud, variant) = cloud(export)?;
-    let (measurements, warnings) = measurements(export, cloud)?;
+    let (measurements, mut output) = measurements(export, cloud)?;
     let (version, reference, stream) = coordinates(export)?;
     let mut entries = vec![(cloud.csp.to_owned(), variant.to_owned(), measurements)];
     for file in export.options.values("merge") {
@@ -146,11 +147,15 @@ fn envelope(export: &Export<'_>) -> Result<Output, ExportError> {
             )));
         }
         for entry in other.list {
-            if entries
-                .iter()
-                .any(|(csp, variant, _)| (csp, variant) == (&entry.csp, &entry.attestation_variant))
-            {
-                return Err(bad(format!("already has {} {}", entry.csp, entry.attestation_variant)));
+            let (csp, variant) = known(&entry).ok_or_else(|| {
+                let (csp, variant) = (&entry.csp, &entry.attestation_variant);
+                bad(format!("Constellation has no attestation variant {variant} on {csp}"))
+            })?;
+            if entries.iter().any(|(other, known, _)| (other.as_str(), known.as_str()) == (csp, variant)) {
+                return Err(bad(format!("{csp} {variant} is there already")));
+            }
+            if entry.measurements.values().all(|value| value.warn_only) {
+                return Err(bad(format!("{csp} {variant} enforces nothing: it would accept any machine")));
             }
             let map = entry.measurements.into_iter();
             let map = map.map(|(pcr, value)| {
@@ -158,7 +163,7 @@ fn envelope(export: &Export<'_>) -> Result<Output, ExportError> {
             });
             let mut map: Vec<_> = map.collect();
             map.sort_by(|(one, _), (other, _)| one.cmp(other));
-            entries.push((entry.csp, entry.attestation_variant, Json::Object(map)));
+            entries.push((csp.to_owned(), variant.to_owned(), Json::Object(map)));
         }
     }
     let place = |csp: &str| CSPS.iter().position(|known| *known == csp);
@@ -172,7 +177,16 @@ fn envelope(export: &Export<'_>) -> Result<Output, ExportError> {
         ("stream", stream.into()),
         ("list", list(entries)),
     ]);
-    Ok(Output { warnings, ..Output::single("measurements.json", text.pretty()) })
+    output.add("", "measurements.json", text.pretty());
+    Ok(output)
+}
+
+/// The cloud and variant of an entry as Constellation's tables spell them; its reader does not look at the case.
+fn known(entry: &Entry) -> Option<(&'static str, &'static str)> {
+    let cloud = CLOUDS.iter().find(|cloud| cloud.csp.eq_ignore_ascii_case(&entry.csp))?;
+    let mut variants = cloud.variants.iter();
+    let variant = variants.find(|variant| variant.eq_ignore_ascii_case(&entry.attestation_variant))?;
+    Some((cloud.csp, variant))
 }
 
 /// Version, ref and stream, which the reader compares and which become part of a URL.
@@ -211,9 +225,16 @@ fn cloud<'d>(export: &Export<'d>) -> Result<(&'static Cloud, &'d str), ExportErr
 }
 
 /// The map of one boot. Members are in the order of their text, as Go writes a map.
-fn measurements(export: &Export<'_>, cloud: &Cloud) -> Result<(Json, Vec<String>), ExportError> {
+fn measurements(export: &Export<'_>, cloud: &Cloud) -> Result<(Json, Output), ExportError> {
     let release = export.one()?;
-    let mut warnings = Vec::new();
+    let mut output = Output::default();
+    for pcr in release.values.keys().filter(|pcr| !ENFORCED.contains(pcr)) {
+        output.unenforced.insert(*pcr);
+        if !cloud.warn_only.contains(pcr) {
+            let reason = format!("Constellation does not compare it on {}", cloud.csp);
+            output.leave_out(&export.releases, *pcr, &reason);
+        }
+    }
     let missing: Vec<String> = ENFORCED
         .iter()
         .filter(|pcr| !release.values.get(pcr).is_some_and(|value| value.enforced))
@@ -223,7 +244,7 @@ fn measurements(export: &Export<'_>, cloud: &Cloud) -> Result<(Json, Vec<String>
         return Err(ExportError::NothingEnforced { variant: release.id.clone(), reasons: missing });
     }
     if !missing.is_empty() {
-        warnings.push(format!(
+        output.warnings.push(format!(
             "not enforced: PCR {}, although Constellation's own measurements always enforce it",
             missing.join(", ")
         ));
@@ -239,7 +260,8 @@ fn measurements(export: &Export<'_>, cloud: &Cloud) -> Result<(Json, Vec<String>
         })
         .collect();
     map.sort_by(|(one, _), (other, _)| one.cmp(other));
-    Ok((Json::Object(map), warnings))
+    output.warnings.extend(super::later_changes(export, &output));
+    Ok((Json::Object(map), output))
 }
 
 fn measurement(expected: &str, warn_only: bool) -> Json {
@@ -275,11 +297,12 @@ fn raw(export: &Export<'_>) -> Result<Output, ExportError> {
 
 fn join_config(export: &Export<'_>) -> Result<Output, ExportError> {
     let (cloud, _) = cloud(export)?;
-    let (measurements, warnings) = measurements(export, cloud)?;
+    let (measurements, mut output) = measurements(export, cloud)?;
     let config = object([("measurements", measurements)]).compact();
     let text = format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: join-config\n  namespace: kube-system\ndata:\n  \
          attestationConfig: |\n    {config}\n"
     );
-    Ok(Output { warnings, ..Output::single("join-config.yaml", text) })
+    output.add("", "join-config.yaml", text);
+    Ok(output)
 }

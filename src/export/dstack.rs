@@ -2,7 +2,7 @@
 
 use ciborium::Value as Cbor;
 
-use super::exporter::{BankRule, ExportError, Exporter, Output};
+use super::exporter::{BankRule, ExportError, Exporter, Output, part_of};
 use super::release::{Export, digest};
 use crate::tcg::{Digest, HashAlgorithm};
 
@@ -20,9 +20,14 @@ pub(super) const EXPORTER: Exporter = Exporter {
     bank: BankRule::Fixed(HashAlgorithm::Sha384),
     pcrs: PCRS,
     parts: &["aws", "aws-pcrs", "gcp"],
+    owner: |file| part_of(FILES, file),
     write,
     ..Exporter::BASE
 };
+
+/// Part and file.
+const FILES: &[(&str, &str)] =
+    &[("aws", "measurement.aws.cbor"), ("aws-pcrs", "aws-pcrs.json"), ("gcp", "measurement.gcp.cbor")];
 
 /// In the order in which they are concatenated.
 const PCRS: &[u8] = &[4, 7, 12];
@@ -45,7 +50,13 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
             output.add("aws", "measurement.aws.cbor", super::cbor(&map));
             output.add("aws-pcrs", "aws-pcrs.json", super::aws::measurements_json(release).pretty());
         }
-        Err(error) => output.dropped.push(format!("measurement.aws.cbor left out: {error}")),
+        Err(error) => {
+            output.dropped.push(format!("measurement.aws.cbor left out: {error}"));
+            // PCR 4 stays: the digest of the UKI's load, which it vouches for, is what GCP's file holds.
+            for pcr in [7, 12] {
+                output.leave_out(&export.releases, pcr, "only measurement.aws.cbor would hold it");
+            }
+        }
     }
     // From the measurement, which the values vouch for, and not from the list of files, which nothing does.
     let load = export.measurements(release).find(|measurement| release.is_load_of(measurement, "uki"));

@@ -1,7 +1,9 @@
 //! What a format is: its description, its options, and the function that writes it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::options::{OptionError, OptionSpec};
-use super::release::Export;
+use super::release::{Export, Release};
 use crate::boot::Stage;
 use crate::tcg::HashAlgorithm;
 
@@ -40,6 +42,8 @@ pub struct Exporter {
     pub signs: bool,
     /// Files that it may consist of, by their part's name; one has no choice to make.
     pub parts: &'static [&'static str],
+    /// The part that a file of this name below the folder belongs to, when this format writes such names.
+    pub owner: fn(&str) -> Option<&'static str>,
     /// Writes it.
     pub write: fn(&Export<'_>) -> Result<Output, ExportError>,
 }
@@ -63,6 +67,7 @@ impl Exporter {
         warns: false,
         signs: false,
         parts: &[],
+        owner: |_| None,
         write: |export| Err(export.inexpressible("has no writer")),
     };
 }
@@ -122,6 +127,11 @@ pub enum Alternatives {
     None,
 }
 
+/// The part of a file, in a format whose files have fixed names.
+pub(super) fn part_of(files: &[(&'static str, &str)], file: &str) -> Option<&'static str> {
+    files.iter().find(|(_, name)| *name == file).map(|(part, _)| *part)
+}
+
 /// What a format consists of.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Output {
@@ -131,6 +141,10 @@ pub struct Output {
     pub warnings: Vec<String>,
     /// What a part would have contained, and why it doesn't.
     pub dropped: Vec<String>,
+    /// PCRs of boots (by [`Release::id`]) that had a value and stand in no file, and why.
+    pub unwritten: BTreeMap<(String, u8), String>,
+    /// PCRs that the format never enforces.
+    pub unenforced: BTreeSet<u8>,
 }
 
 /// One file.
@@ -150,6 +164,13 @@ impl Output {
         let mut output = Self::default();
         output.add("", file, text);
         output
+    }
+
+    /// Notes that a PCR of these boots stands in no file.
+    pub(crate) fn leave_out(&mut self, releases: &[Release<'_>], pcr: u8, reason: &str) {
+        for release in releases.iter().filter(|release| release.values.contains_key(&pcr)) {
+            self.unwritten.insert((release.id.clone(), pcr), reason.to_owned());
+        }
     }
 
     /// Adds a file.

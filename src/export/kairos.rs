@@ -57,9 +57,9 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
     Ok(Output::single(
         "sealedvolume.yaml",
         format!(
-            "apiVersion: keyserver.kairos.io/v1alpha1\nkind: SealedVolume\nmetadata:\n  name: {name}\n  namespace: \
-             {namespace}\nspec:\n  TPMHash: \"{hash}\"\n  partitions:\n    - label: {label}\n      secret:\n        name: \
-             {name}-passphrase\n        path: passphrase\n  attestation:\n    ekPublicKey: \"\"\n    pcrValues:\n      \
+            "apiVersion: keyserver.kairos.io/v1alpha1\nkind: SealedVolume\nmetadata:\n  name: \"{name}\"\n  namespace: \
+             \"{namespace}\"\nspec:\n  TPMHash: \"{hash}\"\n  partitions:\n    - label: \"{label}\"\n      secret:\n        name: \
+             \"{name}-passphrase\"\n        path: passphrase\n  attestation:\n    ekPublicKey: \"\"\n    pcrValues:\n      \
              pcrs:\n{pcrs}"
         ),
     ))

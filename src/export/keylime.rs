@@ -30,8 +30,9 @@ pub(super) const EXPORTER: Exporter = Exporter {
 
 fn write(export: &Export<'_>) -> Result<Output, ExportError> {
     let policy = per_pcr(export).into_iter().map(|(pcr, values)| (pcr.to_string(), list(values)));
-    let output = Output::single("tpm_policy.json", object(policy).pretty());
-    Ok(Output { dropped: partly_known(export), ..output })
+    let mut output = Output::single("tpm_policy.json", object(policy).pretty());
+    leave_out_partly_known(export, &mut output);
+    Ok(output)
 }
 
 /// The accepted values of each PCR. A PCR that some boot does not vouch for is left out for all: its list would refuse
@@ -52,10 +53,11 @@ pub(super) fn per_pcr<'d>(export: &Export<'d>) -> Vec<(u8, Vec<&'d str>)> {
 }
 
 /// PCRs that only some of the boots vouch for.
-pub(super) fn partly_known(export: &Export<'_>) -> Vec<String> {
-    let known = |pcr: &u8| export.releases.iter().filter(|release| release.values.contains_key(pcr)).count();
-    let partly = export.pcrs.iter().filter(|pcr| (1..export.releases.len()).contains(&known(pcr)));
-    partly
-        .map(|pcr| format!("PCR {pcr} left out: only some of the boots have a value, and its list would refuse the others"))
-        .collect()
+pub(super) fn leave_out_partly_known(export: &Export<'_>, output: &mut Output) {
+    let reason = "only some of the boots have a value, and its list would refuse the others";
+    for pcr in &export.pcrs {
+        if !export.releases.iter().all(|release| release.values.contains_key(pcr)) {
+            output.leave_out(&export.releases, *pcr, reason);
+        }
+    }
 }

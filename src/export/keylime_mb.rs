@@ -4,8 +4,6 @@
 //! Keylime, `example`, wants shim, GRUB and a command line in PCR 8, and refuses events that UKIs have ("unexpected
 //! combination (11, 'EV_IPL')"), so there is no state with which it would accept one.
 
-use std::collections::BTreeSet;
-
 use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output};
 use super::json::{Json, list, object};
 use super::release::{Export, Release};
@@ -34,18 +32,19 @@ pub(super) const EXPORTER: Exporter = Exporter {
 
 fn write(export: &Export<'_>) -> Result<Output, ExportError> {
     let mut boots: Vec<(&str, Json)> = Vec::new();
-    let mut dropped = BTreeSet::new();
+    let mut output = Output::default();
     for release in &export.releases {
         let mut registers = Vec::new();
         for pcr in release.values.keys() {
             match extends(export, release, *pcr) {
                 Ok(digests) => registers.push((pcr.to_string(), list(digests))),
-                Err(reason) => drop(dropped.insert(format!("PCR {pcr} left out: {reason}"))),
+                Err(reason) => output.leave_out(std::slice::from_ref(release), *pcr, &reason),
             }
         }
         // Registers without an event tell no two boots apart.
         if registers.iter().all(|(_, digests)| *digests == list::<&str>([])) {
-            let reasons = dropped.into_iter().collect();
+            let left_out = output.unwritten.iter().filter(|((id, _), _)| *id == release.id);
+            let reasons = left_out.map(|((_, pcr), reason)| format!("PCR {pcr}: {reason}")).collect();
             return Err(ExportError::NothingEnforced { variant: release.id.clone(), reasons });
         }
         let registers = object(registers);
@@ -55,7 +54,7 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
     }
     let boots = boots.into_iter().map(|(name, pcrs)| object([("name", name.into()), ("pcrs", pcrs)]));
     let text = object([("boots", list(boots))]).pretty();
-    dropped.insert(
+    output.dropped.push(
         "PCR 11 and 15 left out: systemd extends them after the firmware's log, the only one that Keylime replays"
             .to_owned(),
     );
@@ -63,7 +62,8 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
         "Keylime's own policies can't read this: the verifier needs contrib/keylime/premeasure_uki.py"
             .to_owned(),
     ];
-    Ok(Output { warnings, dropped: dropped.into_iter().collect(), ..Output::single("mb_policy.json", text) })
+    output.add("", "mb_policy.json", text);
+    Ok(Output { warnings, ..output })
 }
 
 /// What is extended into a register, in Keylime's notation; or who extends it without the log saying so.

@@ -83,10 +83,36 @@ pub fn export(
     documents: &[Loaded],
     request: &Request<'_>,
 ) -> Result<(Output, Report), ExportError> {
-    let export = select(exporter, documents, request)?;
+    let mut export = select(exporter, documents, request)?;
     let output = (exporter.write)(&export)?;
+    export.settle(&output)?;
     let report = Report::new(&export, &output);
     Ok((output, report))
+}
+
+/// PCRs besides 11 and 15 that are enforced with a value which a booted machine no longer has: readers that quote later refuse
+/// it. Who quotes in the phases knows about 11 and 15.
+pub(crate) fn later_changes(export: &Export<'_>, output: &Output) -> Option<String> {
+    let mut pcrs = std::collections::BTreeSet::new();
+    for release in &export.releases {
+        let written = |pcr: u8| !output.unwritten.contains_key(&(release.id.clone(), pcr));
+        let enforced = release.values.iter().filter(|(pcr, value)| {
+            value.enforced && written(**pcr) && !output.unenforced.contains(pcr) && ![11, 15].contains(*pcr)
+        });
+        let later = |pcr: &u8| {
+            let mut measurements = release.variant.measurements.iter().filter(|m| m.pcr == *pcr);
+            measurements.any(|m| m.stage.parse::<crate::boot::Stage>().is_ok_and(|s| s > export.stage()))
+        };
+        pcrs.extend(enforced.map(|(pcr, _)| *pcr).filter(later));
+    }
+    let numbers = pcrs.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
+    (!pcrs.is_empty()).then(|| {
+        format!(
+            "PCR {numbers} change after {}, as user space (systemd 261 and later) extends them: a quote that is made later has \
+             other values and is refused",
+            export.stage()
+        )
+    })
 }
 
 /// Standard base64.

@@ -21,7 +21,8 @@ pub(super) const EXPORTER: Exporter = Exporter {
     fed: "copy the folder to /var/lib/pcrlock.d, then systemd-pcrlock make-policy",
     limits: &[
         "variants are alternatives within a component; systemd combines the variants of different components freely",
-        "a register that nothing extends can't be stated",
+        "a register that nothing extends can't be stated, and one that only some boots extend is left out",
+        "650-uki also holds a kernel without stub (Type #1 entries, GRUB) and 630-boot-loader all that comes before it",
         "the firmware's own records and systemd's words come from systemd-pcrlock on the machine",
         "at most 8 variants for each component",
         "banks sha1, sha256, sha384 and sha512",
@@ -31,6 +32,7 @@ pub(super) const EXPORTER: Exporter = Exporter {
     content: Content::Events,
     alternatives: Alternatives::PerComponent,
     parts: &["boot-loader", "uki", "kernel-cmdline", "kernel-initrd"],
+    owner,
     write,
     ..Exporter::BASE
 };
@@ -43,23 +45,35 @@ const COMPONENTS: &[(&str, &str)] = &[
     ("kernel-initrd", "720-kernel-initrd"),
 ];
 
+/// The part of `NNN-name.pcrlock`, or of a variant `NNN-name.pcrlock.d/N-boot.pcrlock`.
+fn owner(file: &str) -> Option<&'static str> {
+    let (component, variant) = match file.split_once(".pcrlock.d/") {
+        Some((component, variant)) => (component, Some(variant)),
+        None => (file.strip_suffix(".pcrlock")?, None),
+    };
+    let ours = variant.is_none_or(|variant| {
+        let number = variant.split_once('-').map_or("", |(number, _)| number);
+        variant.ends_with(".pcrlock")
+            && !number.is_empty()
+            && number.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    COMPONENTS.iter().find(|(_, name)| ours && *name == component).map(|(part, _)| *part)
+}
+
 fn write(export: &Export<'_>) -> Result<Output, ExportError> {
     if export.banks.iter().all(|bank| *bank == HashAlgorithm::Sm3_256) {
         return Err(export.inexpressible("sm3_256 is no bank that systemd-pcrlock knows"));
     }
     let mut output = Output::default();
+    let stated = stated(export, &mut output);
     let mut several = 0_usize;
-    for (part, file) in COMPONENTS {
+    for (place, (part, file)) in COMPONENTS.iter().enumerate() {
         let texts: Vec<(&str, Option<String>)> = export
             .releases
             .iter()
-            .map(|release| (release.id.as_str(), component(export, release, part)))
+            .map(|release| (release.id.as_str(), component(export, release, place, &stated)))
             .collect();
         if texts.iter().all(|(_, text)| text.is_none()) {
-            continue;
-        }
-        if part.starts_with("kernel") && texts.iter().any(|(_, text)| text.is_none()) {
-            output.dropped.push(format!("{file} left out: not every boot has a known PCR 9"));
             continue;
         }
         let mut variants: Vec<(&str, String)> = Vec::new();
@@ -98,29 +112,61 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
     Ok(output)
 }
 
-/// The records of one component; `None` when the boot has none.
-fn component(export: &Export<'_>, release: &Release<'_>, part: &str) -> Option<String> {
-    let uki = release.variant.measurements.iter().position(|m| release.is_load_of(m, "uki"));
-    let all: Vec<&MeasurementEntry> = export.measurements(release).collect();
-    let place = |wanted: &MeasurementEntry| {
-        release.variant.measurements.iter().position(|measurement| std::ptr::eq(measurement, wanted))
-    };
-    let belongs = |measurement: &MeasurementEntry| match part {
-        "boot-loader" => release.is_load_of(measurement, "boot-loader"),
-        "uki" => {
-            measurement.pcr != 9
-                && place(measurement) >= uki
-                && uki.is_some()
-                // Firmware records, which systemd ships components for, are constants of their own types.
-                && !matches!(measurement.event_type.as_deref(), Some("EV_SEPARATOR" | "EV_EFI_ACTION"))
+/// The registers that the components state in full, for every boot; the others are left out of all components, as one that is
+/// stated in part would be predicted wrong.
+fn stated(export: &Export<'_>, output: &mut Output) -> Vec<u8> {
+    let mut stated = Vec::new();
+    for pcr in &export.pcrs {
+        if !export.releases.iter().all(|release| release.values.contains_key(pcr)) {
+            let reason = "only some of the boots have a value that components can state";
+            output.leave_out(&export.releases, *pcr, reason);
+        } else if !export.releases.iter().all(|release| in_order(&placed(export, release), *pcr)) {
+            let reason = "its records come in another order than systemd-pcrlock's components";
+            output.leave_out(&export.releases, *pcr, reason);
+        } else {
+            stated.push(*pcr);
         }
-        "kernel-cmdline" => measurement.rule == "kernel-load-options",
-        _ => measurement.rule == "kernel-initrd",
-    };
-    let records: Vec<_> = all
-        .into_iter()
-        .filter(|measurement| belongs(measurement))
+    }
+    stated
+}
+
+/// Every record of the boot with the place of its component in [`COMPONENTS`]; none for those of the firmware, which systemd ships
+/// components for.
+fn placed<'r>(export: &Export<'_>, release: &'r Release<'_>) -> Vec<(Option<usize>, &'r MeasurementEntry)> {
+    let last = export.stage();
+    let reached = |m: &&MeasurementEntry| m.stage.parse::<Stage>().is_ok_and(|stage| stage <= last);
+    let mut kernel_started = false;
+    let measurements = release.variant.measurements.iter().filter(reached);
+    measurements
         .map(|measurement| {
+            // The UKI, or the kernel that a boot loader starts without one.
+            kernel_started |=
+                release.is_load_of(measurement, "uki") || release.is_load_of(measurement, "kernel");
+            let firmware =
+                matches!(measurement.event_type.as_deref(), Some("EV_SEPARATOR" | "EV_EFI_ACTION"));
+            let place = match measurement.rule.as_str() {
+                "kernel-load-options" => 2,
+                "kernel-initrd" => 3,
+                _ if kernel_started => 1,
+                _ => 0,
+            };
+            ((!firmware).then_some(place), measurement)
+        })
+        .collect()
+}
+
+/// Components follow each other in the order of their numbers, after what the firmware measures into the same register.
+fn in_order(records: &[(Option<usize>, &MeasurementEntry)], pcr: u8) -> bool {
+    let places = records.iter().filter(|(_, measurement)| measurement.pcr == pcr).map(|(place, _)| *place);
+    places.is_sorted()
+}
+
+/// The records of one component; `None` when the boot has none.
+fn component(export: &Export<'_>, release: &Release<'_>, place: usize, stated: &[u8]) -> Option<String> {
+    let records: Vec<_> = placed(export, release)
+        .into_iter()
+        .filter(|(of, measurement)| *of == Some(place) && stated.contains(&measurement.pcr))
+        .map(|(_, measurement)| {
             let digests =
                 export.banks.iter().filter(|bank| **bank != HashAlgorithm::Sm3_256).filter_map(|bank| {
                     let digest = measurement.digests.as_ref()?.get(bank.name())?;

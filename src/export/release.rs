@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::exporter::{ExportError, Exporter};
+use super::exporter::{ExportError, Exporter, Output};
 use super::options::{OptionError, Options};
 use crate::boot::Stage;
 use crate::reference::{
@@ -25,6 +25,8 @@ pub struct Export<'d> {
     pub pcrs: BTreeSet<u8>,
     /// The PCRs were asked for one by one.
     pub chosen_pcrs: bool,
+    /// The variants were asked for one by one.
+    pub chosen_variants: bool,
     /// The format's own options.
     pub options: &'d Options,
     /// The key that signs.
@@ -112,6 +114,27 @@ pub struct Dropped {
 }
 
 impl<'d> Export<'d> {
+    /// Takes back what the format's writer could not write or does not enforce, so that nobody counts on it.
+    ///
+    /// # Errors
+    /// [`ExportError::NothingEnforced`] when nothing that is measured is left.
+    pub(super) fn settle(&mut self, output: &Output) -> Result<(), ExportError> {
+        for release in &mut self.releases {
+            for ((id, pcr), reason) in &output.unwritten {
+                if *id == release.id && release.values.remove(pcr).is_some() {
+                    release.dropped.push(Dropped { pcr: *pcr, reason: reason.clone() });
+                }
+            }
+            for pcr in &output.unenforced {
+                if let Some(value) = release.values.get_mut(pcr) {
+                    value.enforced = false;
+                }
+            }
+            release.demand_measured()?;
+        }
+        Ok(())
+    }
+
     /// The bank of a format that has one.
     #[must_use]
     pub fn bank(&self) -> HashAlgorithm {

@@ -60,6 +60,7 @@ pub fn select<'d>(
         banks,
         pcrs,
         chosen_pcrs: !request.pcrs.is_empty(),
+        chosen_variants: !request.variants.is_empty(),
         options: &request.options,
         signer: request.signer,
         accepted: &request.accepted,

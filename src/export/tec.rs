@@ -3,7 +3,7 @@
 //! The operator (`compute-pcrs-lib`, `Part` and `combine_images`) ignores the values and computes them again from the
 //! events of all approved images; an event's `id` is a closed enumeration, and one unknown word makes the label fail.
 
-use super::exporter::{BankRule, Content, ExportError, Exporter, Output, StageRule};
+use super::exporter::{BankRule, Content, ExportError, Exporter, Output, StageRule, part_of};
 use super::json::{Json, list, object};
 use super::options::{OptionError, OptionSpec};
 use super::release::{Export, Release};
@@ -43,9 +43,17 @@ pub(super) const EXPORTER: Exporter = Exporter {
     content: Content::Events,
     options: &[IMAGE, NAME, NAMESPACE, FIRST_SEEN],
     parts: &["label", "approvedimage", "configmap"],
+    owner: |file| part_of(FILES, file),
     write,
     ..Exporter::BASE
 };
+
+/// Part and file.
+const FILES: &[(&str, &str)] = &[
+    ("label", "org.coreos.pcrs.json"),
+    ("approvedimage", "approvedimage.yaml"),
+    ("configmap", "image-pcrs-configmap.yaml"),
+];
 
 fn write(export: &Export<'_>) -> Result<Output, ExportError> {
     let release = export.one_log()?;
@@ -54,12 +62,14 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
     for pcr in release.values.keys() {
         match register(export, release, *pcr) {
             Ok(value) => pcrs.push(value),
-            Err(reason) => output.dropped.push(format!("PCR {pcr} left out: {reason}")),
+            Err(reason) => output.leave_out(&export.releases, *pcr, &reason),
         }
     }
     if pcrs.is_empty() {
-        return Err(ExportError::NothingEnforced { variant: release.id.clone(), reasons: output.dropped });
+        let reasons = output.unwritten.iter().map(|((_, pcr), reason)| format!("PCR {pcr}: {reason}"));
+        return Err(ExportError::NothingEnforced { variant: release.id.clone(), reasons: reasons.collect() });
     }
+    output.warnings.extend(super::later_changes(export, &output));
     output.add("label", "org.coreos.pcrs.json", object([("pcrs", Json::List(pcrs.clone()))]).compact());
     let Some(image) = export.options.get("image") else { return Ok(output) };
     let has_digest = image.rsplit_once("@sha256:").is_some_and(|(name, digest)| {
@@ -77,8 +87,8 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
         "approvedimage",
         "approvedimage.yaml",
         format!(
-            "apiVersion: trusted-execution-clusters.io/v1alpha1\nkind: ApprovedImage\nmetadata:\n  name: {name}\n  namespace: \
-             {namespace}\nspec:\n  image: {image}\n"
+            "apiVersion: trusted-execution-clusters.io/v1alpha1\nkind: ApprovedImage\nmetadata:\n  name: \"{name}\"\n  namespace: \
+             \"{namespace}\"\nspec:\n  image: \"{image}\"\n"
         ),
     );
     let entry = object([
@@ -91,7 +101,7 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
         "configmap",
         "image-pcrs-configmap.yaml",
         format!(
-            "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: image-pcrs\n  namespace: {namespace}\ndata:\n  image-pcrs.json: \
+            "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: image-pcrs\n  namespace: \"{namespace}\"\ndata:\n  image-pcrs.json: \
              |\n{content}"
         ),
     );

@@ -4,7 +4,7 @@
 //! Formats as in Trustee's `rvps` (`extractors/sample`, `storage/local_json`), `kbs` (`attestation-policy` route) and
 //! trustee-operator (`kbsRvpsRefValuesConfigMapName`).
 
-use super::exporter::{Alternatives, BankRule, ExportError, Exporter, Output};
+use super::exporter::{Alternatives, BankRule, ExportError, Exporter, Output, part_of};
 use super::json::{Json, list, object};
 use super::options::{NAMESPACE, OptionError, OptionSpec};
 use super::release::Export;
@@ -59,9 +59,22 @@ pub(super) const EXPORTER: Exporter = Exporter {
         "configmap",
         "coverage",
     ],
+    owner: |file| part_of(FILES, file),
     write,
     ..Exporter::BASE
 };
+
+/// Part and file.
+const FILES: &[(&str, &str)] = &[
+    ("payload", "rvps-payload.json"),
+    ("message", "rvps-message.json"),
+    ("policy", "attestation-policy.rego"),
+    ("policy-request", "attestation-policy-request.json"),
+    ("resource-policy", "resource-policy.rego"),
+    ("resource-policy-request", "resource-policy-request.json"),
+    ("configmap", "reference-values-configmap.yaml"),
+    ("coverage", "coverage.md"),
+];
 
 fn write(export: &Export<'_>) -> Result<Output, ExportError> {
     let name = export.option("name")?;
@@ -157,7 +170,7 @@ fn config_map(export: &Export<'_>, name: &str, values: &[(String, Json)]) -> Res
     let name = name.replace('_', "-");
     let namespace = super::kubernetes_name(export, "namespace")?;
     Ok(format!(
-        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}-reference-values\n  namespace: {namespace}\ndata:\n  \
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: \"{name}-reference-values\"\n  namespace: \"{namespace}\"\ndata:\n  \
          reference_value: |\n{storage}"
     ))
 }

@@ -6,6 +6,9 @@ use crate::documents::{Doc, export, exported, folder, text};
 use crate::support::boots::boot;
 use crate::support::{disks, fixture, premeasure, read, read_json, skipped_without};
 
+/// Something that is done to a file before it is given.
+type Change<'a> = &'a dyn Fn(&mut Value);
+
 /// Runs an export of one altered document.
 fn altered(name: &str, change: impl FnOnce(&mut Value)) -> (Option<i32>, String) {
     let mut document: Value = read_json(Doc::Tiny257.path());
@@ -53,8 +56,7 @@ fn an_assumption_that_passes_for_a_value_is_refused_everywhere() {
         pcr["status"] = json!(status);
         pcr["values"].as_array_mut().expect("values").iter_mut().for_each(|v| v["status"] = json!(status));
     };
-    type Change<'a> = (&'a str, &'a dyn Fn(&mut Value));
-    let changes: [Change<'_>; 5] = [
+    let changes: [(&str, Change<'_>); 5] = [
         ("one", &|pcr| pcr["values"][4]["status"] = json!("computed")),
         ("computed", &|pcr| all(pcr, "computed")),
         ("observed", &|pcr| all(pcr, "observed")),
@@ -510,4 +512,186 @@ fn a_hostile_name_stays_in_the_folder() {
     let beside = std::fs::read_dir(&folder).expect("readable").count();
     assert_eq!(beside, 3, "something was written beside the folder");
     assert!(!run.stderr.contains("escaped-0\n"), "a line break of a document reached the terminal");
+}
+
+/// systemd 261 and later extend most PCRs when the initrd begins.
+#[test]
+fn values_that_change_after_the_exported_stage_are_named() {
+    let constellation = ["--csp", "QEMU", "--attestation-variant", "qemu-vtpm", "--accept-assumption", "all"];
+    for format in ["constellation", "constellation-join-config", "tec"] {
+        let mut arguments = vec!["--format", format];
+        match format {
+            "tec" => arguments.extend(["--part", "label"]),
+            _ => arguments.extend(constellation),
+        }
+        if format == "constellation" {
+            arguments.extend(["--image-version", "v1.0.0"]);
+        }
+        let (old, new) = (export(&[Doc::Tiny257], &arguments), export(&[Doc::Tiny262], &arguments));
+        assert_eq!((old.code, new.code), (Some(0), Some(0)), "{format}: {}", new.stderr);
+        let warning = "change after exit-boot-services";
+        assert!(!old.stderr.contains(warning), "{format}: {}", old.stderr);
+        let line = new.stderr.lines().find(|line| line.contains(warning));
+        let line = line.unwrap_or_else(|| panic!("{format}: {}", new.stderr));
+        assert!(line.contains("PCR 4") && !line.contains("11"), "{line}");
+    }
+}
+
+/// Without Secure Boot PCR 7 is the same for every image.
+#[test]
+fn aws_takes_pcr_7_alone_with_secure_boot_only() {
+    let kms = ["--format", "aws-kms", "--principal", "arn:aws:iam::111122223333:role/os"];
+    for format in [&["--format", "aws"][..], &kms] {
+        let run = export(&[Doc::Aws257], &[format, &["--pcr", "7"]].concat());
+        assert_eq!(run.code, Some(2), "{}", run.stderr);
+        assert!(run.stdout.is_empty() && run.stderr.contains("unless Secure Boot is on"), "{}", run.stderr);
+        exported(&[Doc::Aws257], &[format, &["--pcr", "4,7"]].concat());
+        let mut document: Value = read_json(Doc::Aws257.path());
+        document["scenarios"][0]["secure_boot"] = json!(true);
+        let path = folder("aws-secure-boot").join("document.json");
+        std::fs::write(&path, document.to_string()).expect("writable");
+        let run = premeasure([&["export", text(&path), "--pcr", "7"], format].concat());
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+    }
+}
+
+/// Constellation's reader finds an entry without looking at the case, and takes the first.
+#[test]
+fn constellation_merges_no_odd_entries() {
+    let folder = folder("merge-odd");
+    let arguments = |csp, variant| {
+        ["--format", "constellation", "--accept-assumption", "all", "--image-version", "v1.2.3", "--csp", csp]
+            .into_iter()
+            .chain(["--attestation-variant", variant])
+            .collect::<Vec<_>>()
+    };
+    let aws: Value =
+        serde_json::from_slice(&exported(&[Doc::Tiny257], &arguments("AWS", "aws-sev-snp"))).expect("JSON");
+    let merged = |change: &dyn Fn(&mut Value)| {
+        let mut other = aws.clone();
+        change(&mut other["list"]);
+        let path = folder.join("other.json");
+        std::fs::write(&path, other.to_string()).expect("writable");
+        let mut all = arguments("GCP", "gcp-sev-snp");
+        all.extend(["--merge", text(&path)]);
+        export(&[Doc::Tiny257], &all)
+    };
+    let spelt: Value =
+        serde_json::from_slice(&merged(&|list| list[0]["csp"] = json!("aws")).stdout).expect("JSON");
+    assert_eq!(spelt["list"][0]["csp"], "AWS");
+    let refused: [(Change<'_>, &str); 6] = [
+        (
+            &|list| {
+                list[0]["csp"] = json!("gcp");
+                list[0]["attestationVariant"] = json!("GCP-SEV-SNP");
+            },
+            "is there already",
+        ),
+        (
+            &|list| {
+                let mut again = list[0].clone();
+                again["csp"] = json!("Aws");
+                list.as_array_mut().expect("a list").push(again);
+            },
+            "is there already",
+        ),
+        (&|list| list[0]["csp"] = json!("Elsewhere"), "has no attestation variant"),
+        (&|list| list[0]["attestationVariant"] = json!("azure-tdx"), "has no attestation variant"),
+        (&|list| list[0]["measurements"] = json!({}), "enforces nothing"),
+        (
+            &|list| {
+                let map = list[0]["measurements"].as_object_mut().expect("an object");
+                map.values_mut().for_each(|value| value["warnOnly"] = json!(true));
+            },
+            "enforces nothing",
+        ),
+    ];
+    for (change, reason) in refused {
+        let run = merged(change);
+        assert_eq!(run.code, Some(2), "{reason}");
+        assert!(run.stdout.is_empty() && run.stderr.contains(reason), "{}", run.stderr);
+    }
+}
+
+/// What a reader does not get, or only warns about, must not be counted on.
+#[test]
+fn the_report_counts_only_what_was_written_and_is_enforced() {
+    let folder = folder("report-counts");
+    let values = |documents: &[Doc], arguments: &[&str]| -> Vec<(u64, bool)> {
+        let (report, output) = (folder.join("report.json"), folder.join("output"));
+        let run = export(documents, &[arguments, &["--report", text(&report), "-o", text(&output)]].concat());
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        let report: Value = read_json(&report);
+        let variants = report["variants"].as_array().expect("a list");
+        for variant in variants {
+            let shown = variant["assumptions"].as_array().expect("a list").iter();
+            let shown = shown.flat_map(|assumption| assumption["shown_by"].as_array().expect("a list"));
+            let enforced: Vec<&Value> = variant["values"]
+                .as_array()
+                .expect("a list")
+                .iter()
+                .filter(|value| value["enforced"] == true)
+                .map(|value| &value["pcr"])
+                .collect();
+            shown.for_each(|pcr| assert!(enforced.contains(&pcr), "{pcr} shows nothing"));
+        }
+        let of_one = |variant: &Value| -> Vec<(u64, bool)> {
+            let values = variant["values"].as_array().expect("a list").iter();
+            values
+                .map(|v| (v["pcr"].as_u64().expect("a PCR"), v["enforced"].as_bool().expect("a truth")))
+                .collect()
+        };
+        let lists: Vec<_> = variants.iter().map(of_one).collect();
+        assert!(lists.iter().all(|list| *list == lists[0]), "{lists:?}");
+        lists[0].clone()
+    };
+    // systemd 262 extends PCR 12; 257 leaves it to assumptions, so that Keylime's list is of neither.
+    let two = [Doc::Tiny257, Doc::Tiny262];
+    assert_eq!(values(&two, &["--format", "keylime", "--pcr", "4,12"]), [(4, true)]);
+    let cloud = |csp, variant| {
+        let base = ["--format", "constellation-join-config", "--accept-assumption", "all", "--pcr", "4,14"];
+        [&base[..], &["--csp", csp, "--attestation-variant", variant]].concat()
+    };
+    assert_eq!(values(&[Doc::Tiny257], &cloud("Azure", "azure-tdx")), [(4, true), (14, false)]);
+    assert_eq!(values(&[Doc::Tiny257], &cloud("QEMU", "qemu-vtpm")), [(4, true)]);
+}
+
+/// What is sealed for one profile must not open in another unless somebody asked for it.
+#[test]
+fn pcrsig_of_several_profiles_has_to_be_asked_for() {
+    let mut document: Value = read_json(Doc::Tiny257.path());
+    document["variants"][0]["id"] = json!("other-profile");
+    document["scenarios"][0]["profile"] = json!(1);
+    let path = folder("profiles").join("document.json");
+    std::fs::write(&path, document.to_string()).expect("writable");
+    let key = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/export/keys/rsa-2048.pem");
+    let arguments = ["--format", "pcrsig", "--key", key];
+    let run = export(&[Doc::Tiny257], &[&arguments[..], &[text(&path)]].concat());
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
+    assert!(run.stdout.is_empty() && run.stderr.contains("of different profiles (0, 1)"), "{}", run.stderr);
+    let chosen = ["--variant", "other-profile", text(&path)];
+    exported(&[Doc::Tiny257], &[&arguments[..], &chosen].concat());
+}
+
+/// YAML takes plain 1e3 for a number, true for a truth value and ~ for nothing.
+#[test]
+fn texts_in_yaml_are_quoted() {
+    let hash = "0000000000000000000000000000000000000000000000000000000000000003";
+    let kairos = ["--format", "kairos", "--tpm-hash", hash, "--name", "1e3", "--namespace", "true"];
+    let yaml = exported(&[Doc::Tiny257], &[&kairos[..], &["--partition-label", "null"]].concat());
+    let yaml = String::from_utf8(yaml).expect("text");
+    for line in ["name: \"1e3\"", "namespace: \"true\"", "label: \"null\"", "name: \"1e3-passphrase\""] {
+        assert!(yaml.contains(line), "{line}: {yaml}");
+    }
+    let image = format!("123@sha256:{hash}");
+    let tec = ["--format", "tec", "--image", &image, "--approved-image", "0x1f", "--namespace", "no"];
+    let yaml = |part| {
+        let yaml = exported(&[Doc::Aws257], &[&tec[..], &["--part", part]].concat());
+        String::from_utf8(yaml).expect("text")
+    };
+    let approved = yaml("approvedimage");
+    for line in ["name: \"0x1f\"", "namespace: \"no\"", &format!("image: \"{image}\"")] {
+        assert!(approved.contains(line), "{line}: {approved}");
+    }
+    assert!(yaml("configmap").contains("namespace: \"no\""));
 }

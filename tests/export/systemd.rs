@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::documents::{Doc, export, exported, folder, text};
 use crate::support::tpm::Tpm;
 use crate::support::{
-    Pcrs, boots::boot, disks, fixture, premeasure, read_json, say, skipped_without, tcg2, tool,
+    Pcrs, boots::boot, disks, fixture, premeasure, read, read_json, say, skipped_without, tcg2, tool,
 };
 
 /// A suite with a systemd of its own.
@@ -332,4 +332,90 @@ fn pcrlock_components_hold_every_record_once() {
     records.sort();
     expected.sort();
     assert_eq!(records, expected);
+}
+
+/// Whatever the PCRs are that the report calls enforced, the components hold all that a real boot's log has in them, in order:
+/// UKIs by boot loader, addons, a Type #1 entry's kernel and options, GRUB's files and kernel behind a shim.
+#[test]
+fn pcrlock_components_hold_the_log_of_every_kind_of_boot() {
+    if skipped_without(&disks::TOOLS) {
+        return;
+    }
+    let folder = folder("pcrlock-kinds");
+    let cases: [(&str, &str, &[u64]); 5] = [
+        ("c-sdboot-257", "off", &[4, 9, 11]),
+        ("e-addons-257", "off", &[4, 9, 11, 12, 13]),
+        ("f-secureboot-257", "on", &[4, 9, 11]),
+        ("g2-type1-252", "off", &[4, 9, 12]),
+        ("j-shim-grub-bookworm", "on", &[4, 9]),
+    ];
+    for (case, secure_boot, pcrs) in cases {
+        let file = |name: &str| folder.join(format!("{case}-{name}"));
+        let (document, report, components) = (file("document"), file("report"), file("components"));
+        let disk = disks::disk(case);
+        let decided = ["--secure-boot", secure_boot, "--exit-boot-services", "success"];
+        let run = premeasure([&["predict", text(&disk), "-o", text(&document)], &decided[..]].concat());
+        assert_eq!(run.code, Some(0), "{case}: {}", run.stderr);
+        let arguments = ["--format", "pcrlock", "-o", text(&components), "--report", text(&report)];
+        let run = premeasure([&["export", text(&document)], &arguments[..]].concat());
+        assert_eq!(run.code, Some(0), "{case}: {}", run.stderr);
+        let values = read_json::<Value>(&report)["variants"][0]["values"].clone();
+        let enforced: Vec<u64> = values
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|value| value["pcr"].as_u64().expect("a PCR"))
+            .collect();
+        assert_eq!(enforced, pcrs, "{case}: {}", run.stderr);
+        let mut files: Vec<PathBuf> = std::fs::read_dir(&components)
+            .expect("readable")
+            .map(|file| file.expect("an entry").path())
+            .collect();
+        files.sort();
+        let contents: Vec<Value> = files.iter().map(read_json).collect();
+        let records: Vec<&Value> =
+            contents.iter().flat_map(|component| component["records"].as_array().expect("records")).collect();
+        assert!(
+            records.iter().all(|record| pcrs.contains(&record["pcr"].as_u64().expect("a PCR"))),
+            "{case}"
+        );
+        let log = tcg2::parse(&read(fixture("boots").join(case).join("eventlog.bin")));
+        for pcr in pcrs {
+            let ours = records.iter().filter(|record| record["pcr"] == *pcr).map(|record| {
+                let digests = record["digests"].as_array().expect("digests");
+                let sha256 = digests.iter().find(|digest| digest["hashAlg"] == "sha256").expect("SHA-256");
+                sha256["digest"].as_str().expect("hex").to_owned()
+            });
+            let logged = log.iter().filter(|event| {
+                u64::from(event.pcr) == *pcr
+                    && !["EV_SEPARATOR", "EV_EFI_ACTION"].contains(&event.type_name().as_str())
+            });
+            let logged: Vec<String> = logged.map(|event| event.digests["sha256"].to_string()).collect();
+            assert_eq!(ours.collect::<Vec<_>>(), logged, "{case}: PCR {pcr}");
+        }
+    }
+}
+
+/// A variant of an older release would stay accepted; what is not ours stays where it is.
+#[test]
+fn a_new_export_removes_what_the_old_one_left() {
+    let folder = folder("pcrlock-stale");
+    let run = |documents: &[Doc]| {
+        let run = export(documents, &["--format", "pcrlock", "-o", text(&folder)]);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        run.stderr
+    };
+    run(&[Doc::Tiny257, Doc::Tiny262]);
+    let variants = folder.join("650-uki.pcrlock.d");
+    assert_eq!(std::fs::read_dir(&variants).expect("two variants").count(), 2);
+    let others = [folder.join("655-other.pcrlock"), folder.join("710-kernel-cmdline.pcrlock.d/site.pcrlock")];
+    for other in &others {
+        std::fs::write(other, "{}").expect("writable");
+    }
+    let said = run(&[Doc::Tiny262]);
+    assert!(said.contains("which an earlier export left"), "{said}");
+    assert!(!variants.exists() && folder.join("650-uki.pcrlock").is_file());
+    assert!(others.iter().all(|other| other.is_file()));
+    run(&[Doc::Tiny257, Doc::Tiny262]);
+    assert!(variants.is_dir() && !folder.join("650-uki.pcrlock").exists());
 }
