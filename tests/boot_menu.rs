@@ -261,6 +261,41 @@ fn an_entry_that_names_two_programs_is_taken_by_its_last_line_before_258() {
     assert!(menu_of("h2-profile2-262").is_none(), "boot.c from 258 on: LOADER_BAD");
 }
 
+/// Such an entry was booted: EDK2's FAT driver goes by the dots.
+#[test]
+fn paths_with_dots_name_the_files_that_were_booted() {
+    if skipped_without(&disks::TOOLS) {
+        return;
+    }
+    let folder = tempfile::tempdir_in(scratch()).expect("a temporary folder");
+    counted_partition(
+        folder.path(),
+        &disks::esp("c-sdboot-257").join("EFI/BOOT/BOOTX64.EFI"),
+        &[],
+        "e8.conf",
+    );
+    std::fs::write(folder.path().join("rig/initrd"), "initrd").expect("written");
+    let values = |lines: &str, more: &[&str]| -> serde_json::Value {
+        let text = format!("title dots\n{lines}options quiet\n");
+        std::fs::write(folder.path().join("loader/entries/e8.conf"), text).expect("written");
+        let mut arguments = vec!["predict".into(), folder.path().as_os_str().to_owned()];
+        arguments.extend(["--format", "pcrs", "--bank", "sha256"].iter().chain(more).map(Into::into));
+        premeasure(&arguments).json()
+    };
+    let plain = values("linux /rig/vmlinuz\ninitrd /rig/initrd\n", &[]);
+    assert!(plain["sha256"]["9"].is_string(), "{plain}");
+    for dotted in ["linux /EFI/../rig/vmlinuz\n", "linux /../../rig/./vmlinuz\n"] {
+        assert_eq!(values(&format!("{dotted}initrd /rig/initrd\n"), &[]), plain, "{dotted}");
+    }
+    // The path of the initrd gets into the command line as it stands, and so into PCR 9 and 12.
+    let initrd = values("linux /rig/vmlinuz\ninitrd /rig/./initrd\n", &[]);
+    assert!(initrd["sha256"]["9"].is_string(), "{initrd}");
+    assert_eq!(initrd["sha256"]["4"], plain["sha256"]["4"]);
+    assert_ne!(initrd["sha256"]["12"], plain["sha256"]["12"]);
+    let option = ["--boot-option", "/EFI/Linux/../BOOT/./BOOTX64.EFI"];
+    assert_eq!(values("linux /rig/vmlinuz\ninitrd /rig/initrd\n", &option), plain);
+}
+
 /// All entries become one sound document, with an image for each.
 #[test]
 fn all_entries_are_alternatives_of_one_document() {

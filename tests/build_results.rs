@@ -69,6 +69,41 @@ fn reports_follow_their_schemas() {
     }
 }
 
+/// OVMF found nothing to boot on a disk without the protective record, `sgdisk -v` complains of the others.
+#[test]
+fn damage_around_the_partition_table_is_found() {
+    if skipped_without(&disks::TOOLS) {
+        return;
+    }
+    use std::os::unix::fs::FileExt as _;
+    let folder = tempfile::tempdir_in(scratch()).expect("a temporary folder");
+    let copy = folder.path().join("disk.img");
+    let damaged = |damage: &dyn Fn(&fs::File)| {
+        tool(Command::new("cp").arg("--sparse=always").arg(disks::disk("c-sdboot-257")).arg(&copy));
+        damage(&fs::OpenOptions::new().write(true).open(&copy).expect("opened"));
+        let table = |(code, place): (String, String)| (place == "partition table").then_some(code);
+        let codes: Vec<String> = findings(&copy, &[]).into_iter().filter_map(table).collect();
+        (codes, run(&[&"predict", &copy, &"--pcr", &"5"]))
+    };
+    let length = fs::metadata(disks::disk("c-sdboot-257")).expect("there").len();
+    let (codes, predicted) = damaged(&|_| ());
+    assert!(codes.is_empty(), "{codes:?}");
+    assert!(!predicted.stderr.contains("partition table"), "{}", predicted.stderr);
+
+    let (codes, predicted) = damaged(&|file| file.write_all_at(&[0; 512], 0).expect("written"));
+    assert_eq!(codes, ["no-protective-mbr"]);
+    assert!(predicted.stderr.contains("the disk does not boot"), "{}", predicted.stderr);
+
+    let (codes, predicted) = damaged(&|file| file.set_len(length - 728).expect("cut"));
+    assert_eq!(codes, ["backup-table-damaged"]);
+    assert!(predicted.stderr.contains("backup partition table"), "{}", predicted.stderr);
+
+    let (codes, predicted) = damaged(&|file| file.write_all_at(&[0; 512], 512).expect("written"));
+    assert_eq!(codes, ["primary-table-damaged"]);
+    let text = predicted.text();
+    assert!(text.contains("sgdisk -e"), "{text}");
+}
+
 #[test]
 fn the_document_links_the_bill_of_materials() {
     if skipped_without(&disks::TOOLS) || skipped_without(&["sha256sum"]) {

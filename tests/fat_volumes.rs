@@ -165,3 +165,27 @@ fn what_nothing_boots_from_is_a_clear_error() {
         assert!(run.stderr.contains(words) && run.stderr.contains("hint:"), "{name}: {}", run.stderr);
     }
 }
+
+/// Witness: OVMF booted `\EFI\..\rig\vmlinuz` with `\rig\.\initrd`.
+#[test]
+fn dots_in_paths_stay_in_the_volume() {
+    if is_skipped() {
+        return;
+    }
+    let folder = tempfile::tempdir_in(scratch()).expect("a temporary folder");
+    let image = volume(folder.path(), 2 << 20, &["-F", "12"]);
+    let file = folder.path().join("vmlinuz");
+    std::fs::write(&file, "kernel").expect("written");
+    mtools("mmd", &image, &["::/EFI", "::/rig"]);
+    mtools("mcopy", &image, &[file.to_str().expect("a text"), "::/rig/vmlinuz"]);
+    let parsed = parse(&image);
+    let content = |path: &str| parsed.open(path).expect("sound").map(|blob| blob.read(10).expect("read"));
+    for path in
+        ["\\EFI\\..\\rig\\vmlinuz", "/rig/./vmlinuz", "../../rig/vmlinuz", "EFI/../rig/../rig/vmlinuz"]
+    {
+        assert_eq!(content(path), Some(b"kernel".to_vec()), "{path}");
+    }
+    for path in ["none/../rig/vmlinuz", "rig/vmlinuz/../vmlinuz", "rig/vmlinuz/."] {
+        assert_eq!(content(path), None, "{path}");
+    }
+}

@@ -91,7 +91,12 @@ pub(super) fn partition_table(chain: &BootChain, recorder: &mut Recorder<'_>) {
                 PartitionTable::Unknown(reason) => reason.as_str(),
                 _ => "PCR 5 depends on the partition table of the boot disk",
             };
-            let remedy = "the disk image that it is shipped in";
+            let remedy = match table {
+                PartitionTable::Unknown(_) => {
+                    "a repaired partition table in the image: sgdisk -e disk.img writes it"
+                }
+                _ => "the disk image that it is shipped in",
+            };
             recorder.gap(PcrIndex::new(5), GapCode::PartitionTable, &PARTITION_TABLE, reason, remedy);
             return;
         }

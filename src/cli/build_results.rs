@@ -109,9 +109,10 @@ impl BuildResults {
                     continue;
                 }
                 let found = sha256(&self.folder.join(name))?;
-                if !digest.eq_ignore_ascii_case(&found) {
-                    let why = format!("its SHA-256 is {found}, {} says {digest}", display_name(&list));
-                    wrong.push((name.to_owned(), why));
+                let why = format!("its SHA-256 is {found}, {} says {digest}", display_name(&list));
+                let new = (name.to_owned(), why);
+                if !digest.eq_ignore_ascii_case(&found) && !wrong.contains(&new) {
+                    wrong.push(new);
                 }
             }
         }

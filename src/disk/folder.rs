@@ -1,8 +1,10 @@
 //! A folder of the host that stands for a boot partition: unpacked, mounted, or about to be packed.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::volume::{Entry, EntryKind, Volume, VolumeError, components, is_same_name};
 use crate::source::Blob;
@@ -15,6 +17,8 @@ const MAX_ENTRIES: usize = 1 << 16;
 pub struct FolderVolume {
     root: PathBuf,
     label: String,
+    /// Links that leave the folder, passed over in listings.
+    skipped: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl FolderVolume {
@@ -23,13 +27,28 @@ impl FolderVolume {
     /// # Errors
     /// When it can't be found.
     pub fn new(path: &Path) -> io::Result<Self> {
-        Ok(Self { root: path.canonicalize()?, label: format!("folder {}", path.display()) })
+        Ok(Self {
+            root: path.canonicalize()?,
+            label: format!("folder {}", path.display()),
+            skipped: Arc::default(),
+        })
     }
 
-    /// The host's path of a path in the volume. Links are followed as long as they stay inside.
+    /// The host's path of a path in the volume. Links are followed as long as they stay inside; `..` goes back on the path as it
+    /// is written, never to the host's parent folder.
     fn resolve(&self, path: &str) -> Result<Option<PathBuf>, VolumeError> {
         let mut place = self.root.clone();
+        let mut before = Vec::new();
         for part in components(path) {
+            if matches!(part, "." | "..") {
+                if !place.is_dir() {
+                    return Ok(None);
+                }
+                if part == ".." {
+                    place = before.pop().unwrap_or_else(|| self.root.clone());
+                }
+                continue;
+            }
             let Some(name) = self.find(&place, part)? else { return Ok(None) };
             let next = place.join(name);
             let real = match next.canonicalize() {
@@ -40,14 +59,14 @@ impl FolderVolume {
             if !real.starts_with(&self.root) {
                 return Err(VolumeError::LeavesFolder { path: next.display().to_string() });
             }
-            place = real;
+            before.push(std::mem::replace(&mut place, real));
         }
         Ok(Some(place))
     }
 
     /// The name in `folder` that `part` means: the same one, else one that differs in case only.
     fn find(&self, folder: &Path, part: &str) -> Result<Option<std::ffi::OsString>, VolumeError> {
-        if matches!(part, "." | "..") || !folder.is_dir() {
+        if !folder.is_dir() {
             return Ok(None);
         }
         let entries = fs::read_dir(folder).map_err(|error| failed(folder, error))?;
@@ -82,7 +101,16 @@ impl Volume for FolderVolume {
             }
             // What is no valid Unicode can't be a FAT name, and so never gets onto a boot partition.
             let Ok(name) = entry.file_name().into_string() else { continue };
-            let Some(place) = self.resolve(&format!("{path}/{name}"))? else { continue };
+            // A link that leaves the folder is an error only for those who ask for it by name.
+            let place = match self.resolve(&format!("{path}/{name}")) {
+                Ok(Some(place)) => place,
+                Ok(None) => continue,
+                Err(VolumeError::LeavesFolder { path }) => {
+                    self.skipped.lock().unwrap_or_else(PoisonError::into_inner).insert(path);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let metadata = fs::metadata(&place).map_err(|error| failed(&place, error))?;
             if metadata.is_dir() {
                 entries.push(Entry { name, kind: EntryKind::Folder });
@@ -103,6 +131,14 @@ impl Volume for FolderVolume {
     fn knows_order(&self) -> bool {
         false
     }
+
+    fn warnings(&self) -> Vec<String> {
+        let skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+        skipped
+            .iter()
+            .map(|path| format!("{path}: is a link that leaves the folder, and is passed over"))
+            .collect()
+    }
 }
 
 fn failed(path: &Path, error: io::Error) -> VolumeError {
@@ -121,6 +157,7 @@ mod tests {
         fs::write(root.join("EFI/Linux/a.efi"), "x").expect("written");
         fs::write(folder.path().join("secret"), "y").expect("written");
         std::os::unix::fs::symlink("../secret", root.join("out")).expect("linked");
+        std::os::unix::fs::symlink("EFI/Linux", root.join("dots")).expect("linked");
         std::os::unix::fs::symlink("a.efi", root.join("EFI/Linux/b.efi")).expect("linked");
 
         let volume = FolderVolume::new(&root).expect("there");
@@ -128,10 +165,23 @@ mod tests {
         assert_eq!(content("\\efi\\LINUX\\A.EFI").expect("inside"), Some(b"x".to_vec()));
         assert_eq!(content("/EFI/Linux/b.efi").expect("inside"), Some(b"x".to_vec()));
         assert_eq!(content("EFI/Linux/../../../secret").expect("no such name"), None);
+        assert_eq!(content("EFI/./nothing/../Linux/a.efi").expect("no such folder"), None);
+        assert_eq!(content("EFI/Linux/a.efi/../a.efi").expect("a file is no folder"), None);
+        for dots in
+            ["..\\EFI\\.\\Linux\\..\\Linux\\a.efi", "../../EFI/Linux/./a.efi", "dots/../EFI/Linux/a.efi"]
+        {
+            assert_eq!(content(dots).expect("inside"), Some(b"x".to_vec()), "{dots}");
+        }
+        assert!(
+            volume.list("../..").expect("the root").expect("there").iter().any(|entry| entry.name == "EFI")
+        );
         assert!(matches!(content("out"), Err(VolumeError::LeavesFolder { .. })));
         let names: Vec<String> =
             volume.list("efi/linux").expect("inside").expect("there").into_iter().map(|e| e.name).collect();
         assert_eq!(names, ["a.efi", "b.efi"]);
+        let top = volume.list("").expect("the link that leaves is passed over").expect("there");
+        assert!(top.iter().all(|entry| entry.name != "out"), "{top:?}");
+        assert!(volume.warnings().concat().contains("out: is a link"), "{:?}", volume.warnings());
         assert!(volume.list("loader").expect("inside").is_none());
     }
 }

@@ -91,10 +91,16 @@ pub struct Gpt {
     pub copy: TableCopy,
     /// What is wrong with the primary table, when the backup had to be used.
     pub primary_error: Option<String>,
+    /// What is wrong with the backup table, or how it differs, when the primary is used.
+    pub backup_error: Option<String>,
+    /// The first block has a protective partition record, without which firmware takes the disk for one without this table.
+    pub has_protective_mbr: bool,
     /// `DiskGUID`.
     pub disk_guid: Guid,
     /// `AlternateLBA`.
     pub alternate_lba: u64,
+    /// `FirstUsableLBA`.
+    pub first_usable_lba: u64,
     /// `LastUsableLBA`.
     pub last_usable_lba: u64,
     /// `NumberOfPartitionEntries`.
@@ -158,7 +164,10 @@ impl Gpt {
         let mut problem = None;
         for block_size in BLOCK_SIZES {
             match Self::parse_copy(disk, block_size, 1, TableCopy::Primary)? {
-                Ok(table) => return Ok(table),
+                Ok(mut table) => {
+                    table.backup_error = table.problem_of_backup()?;
+                    return Ok(table);
+                }
                 Err(error) if is_signature(&error) => {}
                 Err(error) => problem = problem.or(Some((block_size, error.to_string()))),
             }
@@ -190,6 +199,34 @@ impl Gpt {
                 Err(GptError::Damaged { primary, backup })
             }
         }
+    }
+
+    /// Compares the backup with this, the primary table.
+    fn problem_of_backup(&self) -> Result<Option<String>, GptError> {
+        let backup =
+            match Self::parse_copy(&self.disk, self.block_size, self.alternate_lba, TableCopy::Backup)? {
+                Ok(backup) => backup,
+                Err(_) if self.alternate_lba.saturating_mul(self.block_size.into()) >= self.disk.len() => {
+                    let text = format!(
+                        "block {}, where it should be, lies beyond the end of the image",
+                        self.alternate_lba
+                    );
+                    return Ok(Some(text));
+                }
+                Err(error) => return Ok(Some(error.to_string())),
+            };
+        let differs = if backup.disk_guid != self.disk_guid {
+            "its DiskGUID"
+        } else if backup.used_entries != self.used_entries {
+            "its partitions"
+        } else if (backup.first_usable_lba, backup.last_usable_lba)
+            != (self.first_usable_lba, self.last_usable_lba)
+        {
+            "its usable range"
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(format!("{differs} differs from the primary's")))
     }
 
     /// What firmware measures of it: header, number of entries in use, and those entries (`UEFI_GPT_DATA`; EDK2
@@ -249,6 +286,7 @@ impl Gpt {
             }));
         };
         let entries = entries.read(MAX_ENTRIES_SIZE)?;
+        let first_block = disk.read_prefix(512)?;
         if crc32(&entries) != header.entries_crc {
             let kind = ParseErrorKind::Invalid("does not match the partition entries");
             return Ok(Err(ParseError {
@@ -261,8 +299,11 @@ impl Gpt {
             block_size,
             copy,
             primary_error: None,
+            backup_error: None,
+            has_protective_mbr: has_protective_mbr(&first_block),
             disk_guid: header.disk_guid,
             alternate_lba: if copy == TableCopy::Primary { header.alternate_lba } else { header.my_lba },
+            first_usable_lba: header.first_usable_lba,
             last_usable_lba: header.last_usable_lba,
             entry_count: header.entry_count,
             partitions,
@@ -287,6 +328,7 @@ impl fmt::Display for Partition {
 struct Header {
     my_lba: u64,
     alternate_lba: u64,
+    first_usable_lba: u64,
     last_usable_lba: u64,
     disk_guid: Guid,
     entries_lba: u64,
@@ -319,7 +361,7 @@ impl Header {
         let my_lba = reader.u64("MyLBA")?;
         expect(place, "MyLBA", my_lba, lba, "the block that the header stands in")?;
         let alternate_lba = reader.u64("AlternateLBA")?;
-        reader.u64("FirstUsableLBA")?;
+        let first_usable_lba = reader.u64("FirstUsableLBA")?;
         let last_usable_lba = reader.u64("LastUsableLBA")?;
         let disk_guid = Guid::from_bytes(reader.array("DiskGUID")?);
         let entries_lba = reader.u64("PartitionEntryLBA")?;
@@ -340,6 +382,7 @@ impl Header {
         Ok(Self {
             my_lba,
             alternate_lba,
+            first_usable_lba,
             last_usable_lba,
             disk_guid,
             entries_lba,
@@ -365,6 +408,13 @@ fn expect(
         return Ok(());
     }
     Err(place.error(what, ParseErrorKind::Unexpected { found, expected }))
+}
+
+/// One of the four records at offset 446 is of type 0xEE, not marked as bootable, and starts at block 1 (UEFI section 5.2.3;
+/// EDK2 `PartitionInstallGptChildHandles`, which looks at nothing else).
+fn has_protective_mbr(block: &[u8]) -> bool {
+    let (records, _) = block.get(446..510).unwrap_or_default().as_chunks::<16>();
+    records.iter().any(|record| matches!(record, [0, _, _, _, 0xEE, _, _, _, 1, 0, 0, 0, ..]))
 }
 
 fn is_signature(error: &ParseError) -> bool {
@@ -429,6 +479,8 @@ mod tests {
     /// A disk of 64 blocks with one ESP in blocks 40 to 47, both tables sound.
     fn disk(block_size: usize) -> Vec<u8> {
         let mut disk = vec![0; 64 * block_size];
+        disk[446 + 4] = 0xEE;
+        disk[446 + 8] = 1;
         let mut entry = [0_u8; 128];
         entry[..16].copy_from_slice(&partition_type::ESP.to_bytes());
         entry[16] = 7;
@@ -476,7 +528,33 @@ mod tests {
             assert_eq!((content.offset(), content.len()), (40 * block_size as u64, 8 * block_size as u64));
             assert_eq!(table.measured_bytes().map(|bytes| bytes.len()), Some(92 + 8 + 128));
             assert_eq!(table.unclaimed_bytes(), 0);
+            assert_eq!(table.backup_error, None);
+            assert!(table.has_protective_mbr);
         }
+    }
+
+    /// Witness: OVMF found no boot option on a disk whose first block was zero; with the record it booted.
+    #[test]
+    fn a_lost_protective_record_or_backup_is_seen() {
+        let mut bytes = disk(512);
+        bytes[..512].fill(0);
+        assert!(!Gpt::parse(&Blob::from_bytes(bytes)).expect("a sound table").has_protective_mbr);
+
+        let backup_error =
+            |bytes: Vec<u8>| Gpt::parse(&Blob::from_bytes(bytes)).expect("a sound primary").backup_error;
+        let mut cut = disk(512);
+        cut.truncate(62 * 512);
+        assert!(backup_error(cut).is_some_and(|text| text.contains("beyond the end of the image")));
+        let mut wrong = disk(512);
+        wrong[63 * 512 + 60] ^= 1;
+        assert!(backup_error(wrong).is_some_and(|text| text.contains("HeaderCRC32")));
+        let mut other = disk(512);
+        other[63 * 512 + 56] ^= 1;
+        let header = 63 * 512;
+        other[header + 16..header + 20].fill(0);
+        let crc = crc32(&other[header..header + 92]).to_le_bytes();
+        other[header + 16..header + 20].copy_from_slice(&crc);
+        assert!(backup_error(other).is_some_and(|text| text.contains("DiskGUID")));
     }
 
     #[test]

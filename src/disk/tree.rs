@@ -25,8 +25,27 @@ impl TreeVolume {
         Self { tree, root: root.to_owned(), label: label.into() }
     }
 
-    /// The tree's own path of a path in the volume, with links followed inside the tree.
+    /// The tree's own path of a path in the volume, with links followed inside the tree. `..` of the path stays in the volume.
     fn resolve(&self, path: &str) -> Option<String> {
+        let mut parts: Vec<&str> = Vec::new();
+        for part in components(path) {
+            match part {
+                "." => {}
+                ".." => {
+                    // The folder that is left has to be there.
+                    let folder = self.resolve_links(&parts.join("/"))?;
+                    if matches!(self.tree.nodes.get(&folder), Some(Node::File(_))) {
+                        return None;
+                    }
+                    parts.pop();
+                }
+                name => parts.push(name),
+            }
+        }
+        self.resolve_links(&parts.join("/"))
+    }
+
+    fn resolve_links(&self, path: &str) -> Option<String> {
         let mut left: Vec<String> =
             components(&self.root).chain(components(path)).rev().map(str::to_owned).collect();
         let mut place: Vec<String> = Vec::new();

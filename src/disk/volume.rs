@@ -62,7 +62,8 @@ pub enum VolumeError {
 
 /// A volume with files, found by path without regard to case, as firmware does.
 ///
-/// Paths have components separated by `\` or `/`; empty components count for nothing.
+/// Paths have components separated by `\` or `/`; empty components count for nothing. `.` is the folder itself and `..` the
+/// one around it, which for the root is the root (EDK2 `FatLocateOFile`): nothing outside the volume is ever found.
 pub trait Volume: Send + Sync + std::fmt::Debug {
     /// What it is, in words: `partition 1`.
     fn label(&self) -> &str;
@@ -81,9 +82,14 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
 
     /// Whether [`Volume::list`] gives the order that firmware would see.
     fn knows_order(&self) -> bool;
+
+    /// What was passed over so far in listing folders, for people.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
-/// The components of a path.
+/// The components of a path, `.` and `..` among them.
 pub(super) fn components(path: &str) -> impl DoubleEndedIterator<Item = &str> {
     path.split(['\\', '/']).filter(|part| !part.is_empty())
 }

@@ -50,6 +50,7 @@ impl LoaderConf {
 pub(super) fn read(volume: &dyn Volume, walk: &mut Walk) -> Result<Option<(LoaderConf, Blob)>, WalkError> {
     let Some(file) = volume.open(PATH)? else {
         walk.steps.push("there is no loader/loader.conf".to_owned());
+        warn_of_enrolment(volume, &LoaderConf::default(), walk)?;
         return Ok(None);
     };
     let text = file.read(MAX_FILE).map_err(|error| crate::disk::VolumeError::Io {
@@ -57,6 +58,12 @@ pub(super) fn read(volume: &dyn Volume, walk: &mut Walk) -> Result<Option<(Loade
         error,
     })?;
     let conf = LoaderConf::parse(&text);
+    warn_of_enrolment(volume, &conf, walk)?;
+    Ok(Some((conf, file)))
+}
+
+/// Without a word in `loader.conf` systemd-boot enrols keys where it takes that to be safe (`if-safe`).
+fn warn_of_enrolment(volume: &dyn Volume, conf: &LoaderConf, walk: &mut Walk) -> Result<(), WalkError> {
     let enrolls = !matches!(conf.secure_boot_enroll.as_deref(), Some("off" | "manual"));
     if enrolls && volume.list("\\loader\\keys\\auto")?.is_some() {
         walk.warnings.push(
@@ -65,7 +72,7 @@ pub(super) fn read(volume: &dyn Volume, walk: &mut Walk) -> Result<Option<(Loade
                 .to_owned(),
         );
     }
-    Ok(Some((conf, file)))
+    Ok(())
 }
 
 #[cfg(test)]

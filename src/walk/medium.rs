@@ -252,6 +252,18 @@ fn table_warnings(table: &Gpt) -> Vec<String> {
     if let Some(error) = &table.primary_error {
         warnings.push(format!("the primary partition table is damaged ({error}); the backup is used"));
     }
+    if !table.has_protective_mbr {
+        warnings.push(
+            "the first block has no protective partition record (type 0xEE at block 1): firmware does not see the partitions, \
+             and the disk does not boot"
+                .to_owned(),
+        );
+    }
+    if let Some(error) = &table.backup_error {
+        warnings.push(format!(
+            "the backup partition table is lost or another one ({error}): whoever repairs it at a boot may change PCR 5"
+        ));
+    }
     if table.unclaimed_bytes() > 0 {
         warnings.push(format!(
             "the backup partition table is not at the end of the disk: {} bytes follow it. Where the platform or the \
@@ -292,13 +304,20 @@ fn find_esp(
         [] => Err(MediumError::NoEsp(listed(table))),
         [only] => opened(only),
         several => {
-            let mut bootable = Vec::new();
+            let (mut bootable, mut others) = (Vec::new(), Vec::new());
             for partition in several {
-                let (label, volume) = opened(partition)?;
-                if super::firmware::REMOVABLE.iter().any(|(path, _)| matches!(volume.open(path), Ok(Some(_))))
-                {
-                    bootable.push((label, volume));
-                }
+                let found = match opened(partition) {
+                    Ok(found) => found,
+                    Err(error) => {
+                        warnings.push(format!(
+                            "{error}: this EFI System Partition can't be read and is passed over"
+                        ));
+                        continue;
+                    }
+                };
+                let has = |path: &str| matches!(found.1.open(path), Ok(Some(_)));
+                let is_bootable = super::firmware::REMOVABLE.iter().any(|(path, _)| has(path));
+                if is_bootable { &mut bootable } else { &mut others }.push(found);
             }
             let labels = bootable.iter().map(|(label, _)| label.as_str()).collect::<Vec<_>>().join(", ");
             match (bootable.pop(), bootable.is_empty()) {
@@ -309,9 +328,13 @@ fn find_esp(
                     ));
                     Ok(only)
                 }
-                (None, _) => {
-                    several.first().map_or(Err(MediumError::NoEsp(listed(table))), |first| opened(first))
-                }
+                (None, _) => match others.into_iter().next() {
+                    Some(first) => Ok(first),
+                    // None can be read: the error of the first says why.
+                    None => {
+                        several.first().map_or(Err(MediumError::NoEsp(listed(table))), |first| opened(first))
+                    }
+                },
                 _ => Err(MediumError::SeveralEsps(labels)),
             }
         }

@@ -154,6 +154,13 @@ impl<'a> Before<'a> {
 /// # Errors
 /// [`WalkError`].
 pub fn walk(medium: &Medium, wishes: &Wishes) -> Result<Walk, WalkError> {
+    let mut walk = walk_from_firmware(medium, wishes)?;
+    let volumes = [Some(&medium.esp), medium.xbootldr.as_ref()].into_iter().flatten();
+    walk.warnings.extend(volumes.flat_map(|volume| volume.warnings()));
+    Ok(walk)
+}
+
+fn walk_from_firmware(medium: &Medium, wishes: &Wishes) -> Result<Walk, WalkError> {
     let mut walk = Walk {
         steps: medium.steps.clone(),
         warnings: medium.warnings.clone(),

@@ -123,16 +123,25 @@ impl FatVolume {
 
     /// Finds what `path` names; `None` is the root folder.
     fn find(&self, path: &str) -> Result<Option<Option<Record>>, FatError> {
-        let mut place: Option<Record> = None;
+        let mut places: Vec<Record> = Vec::new();
         for part in components(path) {
-            let Some(records) = self.records(place.as_ref())? else { return Ok(None) };
+            if matches!(part, "." | "..") {
+                if places.last().is_some_and(|place| !place.is_folder) {
+                    return Ok(None);
+                }
+                if part == ".." {
+                    places.pop();
+                }
+                continue;
+            }
+            let Some(records) = self.records(places.last())? else { return Ok(None) };
             let found = records.into_iter().find(|record| {
                 is_same_name(&record.name, part) || record.short_name.eq_ignore_ascii_case(part)
             });
             let Some(found) = found else { return Ok(None) };
-            place = Some(found);
+            places.push(found);
         }
-        Ok(Some(place))
+        Ok(Some(places.pop()))
     }
 
     /// The records of a folder, `None` being the root; `None` when it is a file.
