@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
-use super::input::{read_log, with_registers};
+use super::input::{is_sound, read_log, unusable, with_registers};
 use super::nv::{self, Indices, nv_indices};
-use super::replay::{Registers, ReplayArgs, registers};
+use super::replay::{Incomplete, Registers, ReplayArgs, incomplete, registers, warnings};
 use crate::cli::output::{self, EXIT_ERROR, plain_json, printable};
 use crate::tcg::HashAlgorithm;
-use crate::tcg::eventlog::RegisterKind;
+use crate::tcg::eventlog::{RegisterKind, Replay};
 use crate::tcg::timeline::{self, BootLog};
 
 /// Logs that are read before their lines are written: enough for every core, few enough to hold.
@@ -29,6 +29,10 @@ struct Line<'l> {
     values: Registers,
     #[serde(skip_serializing_if = "Indices::is_empty")]
     nv: Indices,
+    #[serde(skip_serializing_if = "Incomplete::is_empty")]
+    incomplete: Incomplete,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -78,9 +82,19 @@ pub(super) fn line(name: &str, log: &BootLog<'_>, banks: &[HashAlgorithm]) -> an
         events: log.len(),
         values: registers(&replay.values(), banks),
         nv: nv::json(&nv_indices(std::slice::from_ref(log))),
+        incomplete: incomplete(&replay, banks),
+        warnings: all_warnings(log, &replay),
         error: log.error.as_ref().map(ToString::to_string),
     };
     Ok(plain_json(&serde_json::to_string(&line)?).into_owned() + "\n")
+}
+
+/// What is odd about a log and its values; nobody reads a warning on standard error of ten thousand logs.
+fn all_warnings(log: &BootLog<'_>, replay: &Replay) -> Vec<String> {
+    let junk = log.junk().map(|(offset, length)| {
+        format!("{length} bytes at {offset:#x}, behind the last record, are no records")
+    });
+    warnings(replay).into_iter().chain(junk).collect()
 }
 
 /// Regular files of a folder and the folders in it. Links are not followed: a folder of captures has none, and a
@@ -140,18 +154,24 @@ fn replay_text(args: &ReplayArgs, name: &str, path: &Path) -> anyhow::Result<(St
     let bytes = read_log(path)?;
     let log = with_registers(BootLog::read(&bytes), args.input.registers);
     let error = log.error.as_ref().map(ToString::to_string);
-    if log.is_empty() || (args.input.strict && error.is_some()) {
-        return Ok((String::new(), error.or_else(|| Some("no records".to_owned()))));
+    if log.is_empty() || (args.input.strict && !is_sound(&log)) {
+        // The caller names the file.
+        let error = error.unwrap_or_else(|| unusable(&log));
+        return Ok((String::new(), Some(error)));
     }
     if args.json_lines {
         return Ok((line(name, &log, &args.bank)?, error));
     }
     let (replay, _) = timeline::replay(std::slice::from_ref(&log))?;
+    let warnings = all_warnings(&log, &replay);
     let mut text = format!("{}: {}, {} events\n", printable(name), log.format, log.len());
     for (bank, registers) in registers(&replay.values(), &args.bank) {
         for (register, value) in registers {
             text.push_str(&format!("  {bank} {register:>2} {value}\n"));
         }
+    }
+    for warning in warnings {
+        text.push_str(&format!("  warning: {}\n", printable(&warning)));
     }
     Ok((text, error))
 }
