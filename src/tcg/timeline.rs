@@ -180,14 +180,16 @@ impl<'a> BootLog<'a> {
         }
     }
 
-    /// The banks that its records have digests of, in order of appearance.
+    /// The banks that its records have digests of, in order of appearance. What extends nothing counts for none: the
+    /// header of a firmware log has a SHA-1 digest in every log.
     #[must_use]
     pub fn banks(&self) -> Vec<HashAlgorithm> {
         match &self.body {
             Body::Firmware(log) => log.banks().collect(),
             Body::Records(records) => {
                 let mut banks: Vec<HashAlgorithm> = Vec::new();
-                for bank in records.iter().flat_map(|record| record.digests.banks()) {
+                let extended = records.iter().filter(|record| record.is_extended());
+                for bank in extended.flat_map(|record| record.digests.banks()) {
                     if !banks.contains(&bank) {
                         banks.push(bank);
                     }
@@ -306,15 +308,21 @@ pub fn replay(logs: &[BootLog<'_>]) -> Result<(Replay, RegisterKind), MixedRegis
         if let Content::PcClient { event_type, data } = &record.content {
             replay.prepare(record.register, *event_type, data);
         }
-        if record.is_extended() {
+        if record.is_extended() && !is_about_the_log(&record) {
             replay.extend(number, record.register, |bank| record.digests.get(bank));
         }
     }
     Ok((replay, kind))
 }
 
+/// A record about the log itself that was not measured either.
+fn is_about_the_log(record: &Record<'_>) -> bool {
+    matches!(record.content, Content::Management(_)) && record.digests.iter().next().is_none()
+}
+
 /// The banks of a boot: those of its firmware's log, which knows what the TPM has; without one, those of all logs.
-fn banks(logs: &[BootLog<'_>]) -> Vec<HashAlgorithm> {
+#[must_use]
+pub fn banks(logs: &[BootLog<'_>]) -> Vec<HashAlgorithm> {
     let firmware = logs.iter().find(|log| log.rank() == 0);
     let mut banks: Vec<HashAlgorithm> = match firmware {
         Some(log) => log.banks(),

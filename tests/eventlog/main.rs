@@ -12,6 +12,7 @@ mod corpus;
 mod documentation;
 mod fixtures;
 mod formats;
+mod hostile;
 mod malformed;
 mod merging;
 mod oracle;

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
-use super::input::{logs_of, read_log, with_registers};
+use super::input::{is_sound, logs_of, read_log, unusable, with_registers};
 use super::nv::{self, Indices, nv_indices};
-use super::replay::{Registers, ReplayArgs, registers};
+use super::replay::{Incomplete, Registers, ReplayArgs, incomplete, registers, warnings};
 use crate::cli::output::{self, EXIT_ERROR, plain_json, printable};
 use crate::tcg::HashAlgorithm;
-use crate::tcg::eventlog::RegisterKind;
+use crate::tcg::eventlog::{RegisterKind, Replay};
 use crate::tcg::timeline::{self, BootLog};
 
 /// Logs that are read before their lines are written: enough for every core, few enough to hold.
@@ -29,6 +29,10 @@ struct Line<'l> {
     values: Registers,
     #[serde(skip_serializing_if = "Indices::is_empty")]
     nv: Indices,
+    #[serde(skip_serializing_if = "Incomplete::is_empty")]
+    incomplete: Incomplete,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -83,6 +87,8 @@ fn line_of(name: &str, logs: &[BootLog<'_>], banks: &[HashAlgorithm]) -> anyhow:
         events: logs.iter().map(BootLog::len).fold(0, usize::saturating_add),
         values: registers(&replay.values(), banks),
         nv: nv::json(&nv_indices(logs)),
+        incomplete: incomplete(&replay, banks),
+        warnings: all_warnings(logs, &replay),
         error: error_of(logs),
     };
     Ok(plain_json(&serde_json::to_string(&line)?).into_owned() + "\n")
@@ -94,6 +100,14 @@ fn formats(logs: &[BootLog<'_>]) -> String {
 
 fn error_of(logs: &[BootLog<'_>]) -> Option<String> {
     logs.iter().find_map(|log| log.error.as_ref()).map(ToString::to_string)
+}
+
+/// What is odd about logs and their values; nobody reads a warning on standard error of ten thousand logs.
+fn all_warnings(logs: &[BootLog<'_>], replay: &Replay) -> Vec<String> {
+    let junk = logs.iter().filter_map(BootLog::junk).map(|(offset, length)| {
+        format!("{length} bytes at {offset:#x}, behind the last record, are no records")
+    });
+    warnings(replay).into_iter().chain(junk).collect()
 }
 
 /// Regular files of a folder and the folders in it. Links are not followed: a folder of captures has none, and a
@@ -154,19 +168,25 @@ fn replay_text(args: &ReplayArgs, name: &str, path: &Path) -> anyhow::Result<(St
     let logs: Vec<BootLog<'_>> =
         files.iter().map(|file| with_registers(BootLog::read(&file.bytes), args.input.registers)).collect();
     let error = error_of(&logs);
-    if logs.iter().all(BootLog::is_empty) || (args.input.strict && error.is_some()) {
+    if logs.iter().all(BootLog::is_empty) || (args.input.strict && !logs.iter().all(is_sound)) {
+        // The caller names the file.
+        let error = error.or_else(|| logs.iter().find(|log| !is_sound(log)).map(unusable));
         return Ok((String::new(), error.or_else(|| Some("no records".to_owned()))));
     }
     if args.json_lines {
         return Ok((line_of(name, &logs, &args.bank)?, error));
     }
     let (replay, _) = timeline::replay(&logs)?;
+    let warnings = all_warnings(&logs, &replay);
     let events = logs.iter().map(BootLog::len).fold(0, usize::saturating_add);
     let mut text = format!("{}: {}, {events} events\n", printable(name), formats(&logs));
     for (bank, registers) in registers(&replay.values(), &args.bank) {
         for (register, value) in registers {
             text.push_str(&format!("  {bank} {register:>2} {value}\n"));
         }
+    }
+    for warning in warnings {
+        text.push_str(&format!("  warning: {}\n", printable(&warning)));
     }
     Ok((text, error))
 }

@@ -14,7 +14,7 @@ use crate::cli::output::{self, EXIT_ERROR, hinted};
 use crate::cli::predict::machine_id;
 use crate::source::read_registers;
 use crate::tcg::PcrValues;
-use crate::tcg::eventlog::RegisterKind;
+use crate::tcg::eventlog::{CcelTable, RegisterKind};
 use crate::tcg::timeline::{BootLog, overlaps};
 
 /// Bytes of a log. Firmware's areas have up to a mebibyte; IMA logs of busy servers have tens.
@@ -129,7 +129,7 @@ impl InputArgs {
         for LogFile { name, bytes, masked: events } in &files.0 {
             let log = with_registers(BootLog::read(bytes), self.registers);
             if log.is_empty() || (self.strict && !is_sound(&log)) {
-                return Err(unusable(name, &log));
+                return Err(unusable_file(name, &log, bytes));
             }
             names.push(name.as_str());
             logs.push(log);
@@ -199,7 +199,7 @@ impl Logs<'_> {
             }
             if let Some((offset, length)) = log.junk() {
                 output::warn(format!(
-                    "{name}: {length} bytes at {offset:#x}, behind the padding, are no records"
+                    "{name}: {length} bytes at {offset:#x}, behind the last record, are no records"
                 ));
             }
         }
@@ -207,25 +207,38 @@ impl Logs<'_> {
     }
 }
 
-fn is_sound(log: &BootLog<'_>) -> bool {
+/// Read to its end, and nothing behind it.
+pub(super) fn is_sound(log: &BootLog<'_>) -> bool {
     log.error.is_none() && log.junk().is_none()
 }
 
-fn unusable(name: &str, log: &BootLog<'_>) -> anyhow::Error {
+/// Why a log can't be used.
+pub(super) fn unusable(log: &BootLog<'_>) -> String {
     match (&log.error, log.junk()) {
-        (Some(error), _) if log.is_empty() => hinted(
-            format!("{name}: {error}"),
-            "expected an event log: TCG (SHA-1, crypto-agile, CCEL), CEL (JSON, CBOR, TLV), IMA, or systemd's tpm2-measure.log",
-        ),
-        (Some(error), _) => {
-            hinted(format!("{name}: {error}"), "without --strict the records before it are read")
-        }
-        (None, Some((offset, length))) => hinted(
-            format!("{name}: {length} bytes at {offset:#x} behind the padding"),
-            "without --strict they are ignored",
-        ),
-        (None, None) => anyhow::anyhow!("{name}: no records"),
+        (Some(error), _) => error.to_string(),
+        (None, Some((offset, length))) => format!("{length} bytes at {offset:#x} behind the last record"),
+        (None, None) => "no records".to_owned(),
     }
+}
+
+fn unusable_file(name: &str, log: &BootLog<'_>, bytes: &[u8]) -> anyhow::Error {
+    let text = format!("{name}: {}", unusable(log));
+    if log.is_empty() && bytes.starts_with(b"CCEL") && bytes.len() as u64 <= u64::from(CcelTable::SIZE) {
+        return hinted(
+            format!("{name}: is the ACPI table CCEL alone, which only says where the log lies"),
+            "name the log: Linux has it as /sys/firmware/acpi/tables/data/CCEL",
+        );
+    }
+    hinted(
+        text,
+        match &log.error {
+            Some(_) if log.is_empty() => {
+                "expected an event log: TCG (SHA-1, crypto-agile, CCEL), CEL (JSON, CBOR, TLV), IMA, or systemd's tpm2-measure.log"
+            }
+            Some(_) => "without --strict the records before it are read",
+            None => "without --strict they are ignored",
+        },
+    )
 }
 
 /// Reads a file to its end: the kernel's pseudo-files claim to have no length.

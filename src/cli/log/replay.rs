@@ -9,12 +9,12 @@ use serde::Serialize;
 
 use super::against::{compare, print_comparison};
 use super::folder;
-use super::input::{AgainstArgs, InputArgs, Logs};
+use super::input::{AgainstArgs, InputArgs};
 use super::nv::{self, Indices, nv_indices};
 use crate::cli::output::{self, EXIT_DIFFERS, FAINT, STRONG, hinted, print, print_json, styled};
 use crate::cli::table::{Align, Cell, Table};
 use crate::tcg::eventlog::{MeasurementRegister, RegisterKind, Replay};
-use crate::tcg::timeline::LogFormat;
+use crate::tcg::timeline::{BootLog, LogFormat};
 use crate::tcg::{HashAlgorithm, PcrIndex, PcrValues, timeline};
 
 /// Compute the registers that logs lead to.
@@ -65,7 +65,7 @@ pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     }
     let outcome = timeline::replay(&logs.logs)?;
     let indices = nv_indices(&logs.logs);
-    say(&logs, &outcome.0);
+    say(&logs.logs, &outcome.0);
     let code = match args.against.values()? {
         Some((given, machine_id)) => {
             let comparison = compare(&logs.logs, &outcome, &given, machine_id.as_deref(), &args.bank);
@@ -73,7 +73,11 @@ pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
             if comparison.differs() { ExitCode::from(EXIT_DIFFERS) } else { ExitCode::SUCCESS }
         }
         None if args.json => {
-            print_json(&Values { banks: json(&logs, &outcome.0, &args.bank), nv: nv::json(&indices) })?;
+            print_json(&Values {
+                banks: json(&outcome.0, &args.bank),
+                nv: nv::json(&indices),
+                incomplete: incomplete(&outcome.0, &args.bank),
+            })?;
             ExitCode::SUCCESS
         }
         None => {
@@ -107,15 +111,26 @@ struct Values {
     banks: Registers,
     #[serde(skip_serializing_if = "Indices::is_empty")]
     nv: Indices,
+    #[serde(skip_serializing_if = "Incomplete::is_empty")]
+    incomplete: Incomplete,
+}
+
+/// Registers by bank that have events without a digest of that bank.
+pub(super) type Incomplete = BTreeMap<&'static str, Vec<u8>>;
+
+pub(super) fn incomplete(replay: &Replay, banks: &[HashAlgorithm]) -> Incomplete {
+    let registers = |bank| replay.incomplete(bank).into_iter().map(PcrIndex::get).collect();
+    let rows = replay.banks().filter(|bank| wanted(*bank, banks)).map(|bank| (bank.name(), registers(bank)));
+    rows.filter(|(_, registers): &(_, Vec<u8>)| !registers.is_empty()).collect()
 }
 
 /// Banks with their registers, by index: the shape of `--format pcrs`.
 pub(super) type Registers = BTreeMap<&'static str, BTreeMap<u8, String>>;
 
-fn json(logs: &Logs<'_>, replay: &Replay, banks: &[HashAlgorithm]) -> Registers {
+fn json(replay: &Replay, banks: &[HashAlgorithm]) -> Registers {
     let mut registers = registers(&replay.values(), banks);
     // A bank that the log declares is there, even if nothing was extended.
-    for bank in logs.logs.iter().flat_map(timeline::BootLog::banks).filter(|bank| wanted(*bank, banks)) {
+    for bank in replay.banks().filter(|bank| wanted(*bank, banks)) {
         registers.entry(bank.name()).or_default();
     }
     registers
@@ -165,25 +180,11 @@ fn table(replay: &Replay, kind: RegisterKind, banks: &[HashAlgorithm]) -> String
 }
 
 /// What a reader of the values has to know.
-fn say(logs: &Logs<'_>, replay: &Replay) {
-    for left_out in &replay.left_out {
-        output::warn(format!(
-            "event {} names register {}, which can't be extended: left out",
-            left_out.number, left_out.register
-        ));
+fn say(logs: &[BootLog<'_>], replay: &Replay) {
+    for warning in warnings(replay) {
+        output::warn(warning);
     }
-    for algorithm in &replay.not_computed {
-        output::warn(format!("the log has digests of {algorithm}, which this program can't compute"));
-    }
-    for bank in logs.logs.iter().filter_map(|log| log.as_firmware()).flat_map(|log| log.banks()) {
-        let missing = replay.missing(bank);
-        if missing > 0 {
-            output::warn(format!(
-                "{missing} events have no {bank} digest: that bank's registers are not complete"
-            ));
-        }
-    }
-    let ima = logs.logs.iter().any(|log| matches!(log.format, LogFormat::ImaBinary | LogFormat::ImaAscii));
+    let ima = logs.iter().any(|log| matches!(log.format, LogFormat::ImaBinary | LogFormat::ImaAscii));
     if ima {
         output::note(
             "PCR 10: other banks than sha1 are as Linux 5.8 and later extend them, with that hash built in",
@@ -192,4 +193,30 @@ fn say(logs: &Logs<'_>, replay: &Replay) {
     if let Some(start) = replay.pcr0_start() {
         output::note(format!("PCR 0 starts with {} in its last byte: {start}", start.last_byte()));
     }
+}
+
+/// Why values may not be those of the machine.
+pub(super) fn warnings(replay: &Replay) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for left_out in &replay.left_out {
+        warnings.push(format!(
+            "event {} names register {}, which can't be extended: left out",
+            left_out.number, left_out.register
+        ));
+    }
+    for algorithm in &replay.not_computed {
+        warnings.push(format!("the log has digests of {algorithm}, which this program can't compute"));
+    }
+    for bank in replay.banks() {
+        let missing = replay.missing(bank);
+        if missing > 0 {
+            let registers: Vec<String> =
+                replay.incomplete(bank).iter().map(|register| register.get().to_string()).collect();
+            warnings.push(format!(
+                "{missing} events have no {bank} digest: that bank's registers are not complete ({})",
+                registers.join(", ")
+            ));
+        }
+    }
+    warnings
 }

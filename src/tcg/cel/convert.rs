@@ -41,6 +41,11 @@ impl Numbering {
         *next = next.saturating_add(1);
         number
     }
+
+    /// Goes on with `next` for this register.
+    pub fn set(&mut self, register: Register, next: u64) {
+        self.0.insert(register, next);
+    }
 }
 
 /// Numbers records in the order that they have.

@@ -6,15 +6,17 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
 
 mod digests;
+mod numbers;
 mod order;
 mod quirks;
 mod separators;
 mod singletons;
 mod structure;
+mod userspace;
 
 pub use quirks::{QUIRKS, Quirk};
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::cel::Record;
 use super::eventlog::{Register, RegisterKind};
@@ -70,6 +72,8 @@ pub fn check(log: &BootLog<'_>) -> Vec<Finding> {
     separators::check(&facts, &mut findings);
     singletons::check(&facts, &mut findings);
     digests::check(&facts, &mut findings);
+    userspace::check(&facts, &mut findings);
+    numbers::check(&facts, &mut findings);
     order::check(&facts, &mut findings);
     for finding in &mut findings {
         quirks::explain(finding, &facts);
@@ -108,8 +112,10 @@ pub struct Facts<'l> {
     pub events: Vec<Record<'l>>,
     /// The end of a log, not all of it.
     is_partial: bool,
-    /// Indices of the registers that have a separator.
-    separated: BTreeSet<u32>,
+    /// The log ends early.
+    is_cut: bool,
+    /// How many separators each register has, by its index.
+    separators: BTreeMap<u32, usize>,
 }
 
 impl<'l> Facts<'l> {
@@ -117,9 +123,14 @@ impl<'l> Facts<'l> {
         let kind = log.register_kind().unwrap_or(RegisterKind::Pcr);
         let events: Vec<Record<'l>> = log.iter().collect();
         let separators = events.iter().filter(|record| record.event_type() == Some(EventType::SEPARATOR));
-        let separated = separators.map(|record| record.register.index()).collect();
+        let separators = separators.fold(BTreeMap::new(), |mut counts, record| {
+            let count: &mut usize = counts.entry(record.register.index()).or_default();
+            *count = count.saturating_add(1);
+            counts
+        });
+        let is_cut = log.error.is_some();
         let is_partial = log.format == LogFormat::FinalEvents;
-        Self { kind, uintn: log.uintn(), events, is_partial, separated }
+        Self { kind, uintn: log.uintn(), events, is_partial, is_cut, separators }
     }
 
     /// The event of this number, if firmware wrote it.

@@ -1,10 +1,11 @@
 //! Firmware and boot loaders that are known to deviate: one row each, with the log that shows it.
 
-use crate::tcg::event_data::{Rule, coverage};
+use crate::tcg::event_data::{Rule, coverage, txt_type_name};
 use crate::tcg::eventlog::{Register, RegisterKind};
 use crate::tcg::{Digest, EventType, HashAlgorithm};
 
 use super::{Facts, Finding, FirmwareEvent, Level};
+use crate::tcg::cel::Record;
 
 /// A known deviation.
 pub struct Quirk {
@@ -76,7 +77,7 @@ pub const QUIRKS: &[Quirk] = &[
         level: Level::Note,
         text: "OVMF before edk2-stable202411 measures RTMR1's separator into RTMR0",
         seen_in: "google/go-eventlog, cos-113-intel-tdx-dupe-separator.bin",
-        applies: |facts, finding| is_rtmr0(finding.register) && lacks_separator(facts, 2),
+        applies: |facts, finding| is_rtmr0(finding.register) && has_rtmr1s_in_rtmr0(facts),
     },
     Quirk {
         name: "tdvf-separator-in-rtmr0",
@@ -84,7 +85,7 @@ pub const QUIRKS: &[Quirk] = &[
         level: Level::Note,
         text: "OVMF before edk2-stable202411 measures RTMR1's separator into RTMR0",
         seen_in: "google/go-eventlog, cos-113-intel-tdx-dupe-separator.bin",
-        applies: |facts, finding| facts.kind == RegisterKind::Mr && !is_rtmr0(finding.register),
+        applies: |facts, finding| !is_rtmr0(finding.register) && has_rtmr1s_in_rtmr0(facts),
     },
     Quirk {
         name: "separator-in-pcr7-only",
@@ -93,7 +94,8 @@ pub const QUIRKS: &[Quirk] = &[
         text: "Google Compute Engine's firmware of 2018 and 2019 measures a separator in PCR 7 only",
         seen_in: "google/go-attestation, sb_cert_eventlog",
         applies: |facts, _| {
-            facts.kind == RegisterKind::Pcr && has_separator(facts, 7) && !has_separator(facts, 4)
+            let others = (0..7).map(|register| separators(facts, register)).sum::<usize>();
+            facts.kind == RegisterKind::Pcr && separators(facts, 7) > 0 && others == 0
         },
     },
     Quirk {
@@ -124,7 +126,15 @@ pub const QUIRKS: &[Quirk] = &[
         level: Level::Note,
         text: "Google Compute Engine's TDX guests measure images and the partition table into PCR 2",
         seen_in: "Dstack-TEE/dstack, tpm_eventlog.bin",
-        applies: |_, finding| in_pcr(finding, 2),
+        applies: |facts, finding| {
+            in_pcr(finding, 2)
+                && event(facts, finding).is_some_and(|event| {
+                    matches!(
+                        event.event_type,
+                        EventType::EFI_BOOT_SERVICES_APPLICATION | EventType::EFI_GPT_EVENT
+                    )
+                })
+        },
     },
     Quirk {
         name: "log-before-exit-boot-services",
@@ -132,7 +142,7 @@ pub const QUIRKS: &[Quirk] = &[
         level: Level::Note,
         text: "kernels without the final events table keep the log as it was before ExitBootServices",
         seen_in: "google/go-tpm-tools, glinux-alex.bin",
-        applies: |_, _| true,
+        applies: |facts, _| facts.kind == RegisterKind::Pcr && !facts.is_cut && !knows_final_events(facts),
     },
     Quirk {
         name: "bank-not-in-every-event",
@@ -140,12 +150,7 @@ pub const QUIRKS: &[Quirk] = &[
         level: Level::Note,
         text: "Windows' loader logs SHA-256 alone; TXT's SINIT logs some events with one digest",
         seen_in: "kgoldman/ibmtss, dell1.log",
-        applies: |facts, finding| {
-            event(facts, finding).is_some_and(|event| match event.record.register {
-                Register::Pcr(pcr) => matches!(pcr.get(), 11..=14 | 17 | 18),
-                _ => false,
-            })
-        },
+        applies: |facts, finding| event(facts, finding).is_some_and(|event| logs_one_bank(event.record)),
     },
 ];
 
@@ -193,10 +198,36 @@ fn in_pcr(finding: &Finding, index: u8) -> bool {
     matches!(finding.register, Some(Register::Pcr(pcr)) if pcr.get() == index)
 }
 
-fn lacks_separator(facts: &Facts<'_>, register: u32) -> bool {
-    !has_separator(facts, register)
+fn separators(facts: &Facts<'_>, register: u32) -> usize {
+    facts.separators.get(&register).copied().unwrap_or_default()
 }
 
-fn has_separator(facts: &Facts<'_>, register: u32) -> bool {
-    facts.separated.contains(&register)
+/// RTMR0 has two separators, and RTMR1 none: the one is the other's.
+fn has_rtmr1s_in_rtmr0(facts: &Facts<'_>) -> bool {
+    facts.kind == RegisterKind::Mr && separators(facts, 1) == 2 && separators(facts, 2) == 0
+}
+
+/// Who logs one bank of several: Windows' loader, which has SHA-256 alone in PCRs 11 to 14, and the events of TXT's
+/// SINIT in PCRs 17 and 18.
+pub(super) fn logs_one_bank(record: &Record<'_>) -> bool {
+    let (Register::Pcr(pcr), Some(event_type)) = (record.register, record.event_type()) else { return false };
+    match pcr.get() {
+        11..=14 => record.digests.banks().eq([HashAlgorithm::Sha256]) && is_of_windows(event_type),
+        17 | 18 => record.digests.banks().count() == 1 && txt_type_name(event_type).is_some(),
+        _ => false,
+    }
+}
+
+fn is_of_windows(event_type: EventType) -> bool {
+    matches!(event_type, EventType::COMPACT_HASH | EventType::EVENT_TAG | EventType::SEPARATOR)
+}
+
+/// What ran in this boot is younger than the kernels that keep the log as it was (Linux before 5.3): the kernel's
+/// own stub measured the initrd (5.8 and later), or systemd's stub a part of a unified kernel image.
+fn knows_final_events(facts: &Facts<'_>) -> bool {
+    facts.firmware().any(|event| match (event.record.register, event.event_type) {
+        (Register::Pcr(pcr), EventType::EVENT_TAG) => pcr.get() == 9,
+        (Register::Pcr(pcr), EventType::IPL) => pcr.get() == 11,
+        _ => false,
+    })
 }

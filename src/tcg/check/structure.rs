@@ -5,7 +5,8 @@ use crate::tcg::eventlog::Register;
 use crate::tcg::timeline::BootLog;
 use crate::tcg::{EventType, HashAlgorithm};
 
-use super::{Facts, Finding, FirmwareEvent, Level};
+use super::{Facts, Finding, FirmwareEvent, Level, quirks};
+use crate::tcg::cel::{Content, Record};
 
 pub(super) fn check(log: &BootLog<'_>, facts: &Facts<'_>, findings: &mut Vec<Finding>) {
     let whole = |level, code, text| Finding { level, code, event: None, register: None, text };
@@ -13,7 +14,7 @@ pub(super) fn check(log: &BootLog<'_>, facts: &Facts<'_>, findings: &mut Vec<Fin
         findings.push(whole(Level::Error, "truncated", format!("the log ends early: {error}")));
     }
     if let Some((offset, length)) = log.junk() {
-        let text = format!("{length} bytes at {offset:#x}, behind the padding, are no records");
+        let text = format!("{length} bytes at {offset:#x}, behind the last record, are no records");
         findings.push(whole(Level::Warning, "junk", text));
     }
     let banks = log.banks();
@@ -21,34 +22,46 @@ pub(super) fn check(log: &BootLog<'_>, facts: &Facts<'_>, findings: &mut Vec<Fin
         let text = "SHA-1 digests only: collisions can be made, so a replay proves little".to_owned();
         findings.push(whole(Level::Warning, "sha1-only", text));
     }
-    missing_digests(log, facts, &banks, findings);
+    missing_digests(facts, &banks, findings);
     for event in facts.firmware() {
         record(facts, &event, findings);
     }
 }
 
-/// One finding for each bank: such events come in dozens.
-fn missing_digests(
-    log: &BootLog<'_>,
-    facts: &Facts<'_>,
-    banks: &[HashAlgorithm],
-    findings: &mut Vec<Finding>,
-) {
-    if log.as_firmware().is_none() {
-        return;
-    }
+/// One finding for each bank: such events come in dozens. Those that a quirk explains have one of their own, so that
+/// they don't speak for the others.
+fn missing_digests(facts: &Facts<'_>, banks: &[HashAlgorithm], findings: &mut Vec<Finding>) {
     for bank in banks {
-        let mut lacking = facts.firmware().filter(|event| {
-            event.number > 0 && event.is_extended() && event.record.digests.get(*bank).is_none()
-        });
-        let Some(first) = lacking.next() else { continue };
-        let more = lacking.count();
-        let text = match more {
-            0 => format!("no {bank} digest"),
-            more => format!("no {bank} digest, as {more} more events"),
+        let lacking = || {
+            let numbered = facts.events.iter().zip(0_u64..);
+            numbered.filter(|(record, number)| {
+                let header = *number == 0 && record.event_type() == Some(EventType::NO_ACTION);
+                !header && is_measured(record) && record.digests.get(*bank).is_none()
+            })
         };
-        findings.push(first.finding(Level::Warning, "digest-missing", text));
+        for known in [false, true] {
+            let mut lacking = lacking().filter(|(record, _)| quirks::logs_one_bank(record) == known);
+            let Some((first, number)) = lacking.next() else { continue };
+            let text = match lacking.count() {
+                0 => format!("no {bank} digest"),
+                more => format!("no {bank} digest, as {more} more events"),
+            };
+            findings.push(Finding {
+                level: Level::Warning,
+                code: "digest-missing",
+                event: Some(number),
+                register: Some(first.register),
+                text,
+            });
+        }
     }
+}
+
+/// A bank of the TPM was extended with it. NV indices have one hash algorithm; records about the log none.
+fn is_measured(record: &Record<'_>) -> bool {
+    record.is_extended()
+        && !matches!(record.register, Register::Nv(_))
+        && !matches!(record.content, Content::Management(_))
 }
 
 fn record(facts: &Facts<'_>, event: &FirmwareEvent<'_>, findings: &mut Vec<Finding>) {

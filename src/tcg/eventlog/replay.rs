@@ -142,6 +142,8 @@ struct BankReplay {
     values: [Option<Digest>; PcrIndex::COUNT as usize],
     /// Events that were extended elsewhere but have no digest of this bank.
     missing: u32,
+    /// The registers of those events.
+    incomplete: [bool; PcrIndex::COUNT as usize],
 }
 
 impl EventLog<'_> {
@@ -222,6 +224,22 @@ impl Replay {
         self.banks.iter().find(|other| other.algorithm == bank).map_or(0, |bank| bank.missing)
     }
 
+    /// The banks that were replayed.
+    pub fn banks(&self) -> impl Iterator<Item = HashAlgorithm> + '_ {
+        self.banks.iter().map(|bank| bank.algorithm)
+    }
+
+    /// Registers that an event without a digest for `bank` names: what they hold does not follow from the log.
+    #[must_use]
+    pub fn incomplete(&self, bank: HashAlgorithm) -> Vec<PcrIndex> {
+        let Some(bank) = self.banks.iter().find(|other| other.algorithm == bank) else { return Vec::new() };
+        PcrIndex::all()
+            .zip(bank.incomplete)
+            .filter(|(_, incomplete)| *incomplete)
+            .map(|(pcr, _)| pcr)
+            .collect()
+    }
+
     /// The registers that were extended, by bank. Measurement registers are under their index in the log.
     #[must_use]
     pub fn values(&self) -> PcrValues {
@@ -243,12 +261,20 @@ impl Replay {
 
 impl BankReplay {
     fn new(algorithm: HashAlgorithm) -> Self {
-        Self { algorithm, values: [None; PcrIndex::COUNT as usize], missing: 0 }
+        Self {
+            algorithm,
+            values: [None; PcrIndex::COUNT as usize],
+            missing: 0,
+            incomplete: [false; PcrIndex::COUNT as usize],
+        }
     }
 
     fn extend(&mut self, slot: PcrIndex, digest: Option<Digest>, start: Option<Pcr0Start>) {
         let Some(digest) = digest else {
             self.missing = self.missing.saturating_add(1);
+            if let Some(incomplete) = self.incomplete.get_mut(usize::from(slot.get())) {
+                *incomplete = true;
+            }
             return;
         };
         let Some(value) = self.values.get_mut(usize::from(slot.get())) else { return };
