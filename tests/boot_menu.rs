@@ -261,6 +261,25 @@ fn an_entry_that_names_two_programs_is_taken_by_its_last_line_before_258() {
     assert!(menu_of("h2-profile2-262").is_none(), "boot.c from 258 on: LOADER_BAD");
 }
 
+/// loader.conf(5): without a word there keys are enrolled where that is safe.
+#[test]
+fn keys_to_enrol_are_noticed_without_loader_conf() {
+    if skipped_without(&disks::TOOLS) {
+        return;
+    }
+    let folder = tempfile::tempdir_in(scratch()).expect("a temporary folder");
+    counted_partition(folder.path(), &disks::esp("c-sdboot-257").join("EFI/BOOT/BOOTX64.EFI"), &[], "d.conf");
+    std::fs::remove_file(folder.path().join("loader/loader.conf")).expect("removed");
+    let warned = || {
+        let run = premeasure(["predict".as_ref(), folder.path().as_os_str()]);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        run.stderr.contains("loader/keys/auto")
+    };
+    assert!(!warned());
+    std::fs::create_dir_all(folder.path().join("loader/keys/auto")).expect("made");
+    assert!(warned());
+}
+
 /// Such an entry was booted: EDK2's FAT driver goes by the dots.
 #[test]
 fn paths_with_dots_name_the_files_that_were_booted() {
