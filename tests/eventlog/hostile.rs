@@ -340,3 +340,18 @@ fn a_key_of_a_cbor_record_is_there_once() {
         assert!(log.is_empty() && log.error.is_some_and(|error| error.to_string().contains("a second time")));
     }
 }
+
+#[test]
+fn a_header_in_pcr_1_does_not_make_a_tpm_a_confidential_guest() {
+    let log = [header(1, &BOTH, &[]), event(7, 4, &[0; 4], &[0; 4], &BOTH)].concat();
+    assert!(has(&log, Level::Warning, "header-register"), "{:?}", codes(&log));
+    assert_eq!(BootLog::read(&log).register_kind(), Some(premeasure::tcg::eventlog::RegisterKind::Pcr));
+    let log = [header(1, &[SHA256], &[]), event(1, 4, &[0; 4], &[0; 4], &[SHA256])].concat();
+    assert_eq!(BootLog::read(&log).register_kind(), Some(premeasure::tcg::eventlog::RegisterKind::Mr));
+}
+
+#[test]
+fn an_h_crtm_behind_the_version_is_an_error() {
+    let late = [start(&[], &BOTH), event(0, 0x8000_0010, b"HCRTM", b"x", &BOTH)].concat();
+    assert!(has(&late, Level::Error, "late-hcrtm"), "{:?}", codes(&late));
+}

@@ -14,6 +14,7 @@ const CALLING: &[u8] = b"Calling EFI Application from Boot Option";
 pub(super) fn check(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
     let mut separated: BTreeSet<Register> = BTreeSet::new();
     let mut extended_pcr0 = false;
+    let mut has_version = false;
     for event in facts.firmware() {
         let register = event.record.register;
         if event.event_type == EventType::SEPARATOR {
@@ -21,6 +22,11 @@ pub(super) fn check(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
         }
         findings.extend(locality(&event, extended_pcr0));
         findings.extend(odd_locality(&event));
+        has_version |= event.event_type == EventType::S_CRTM_VERSION;
+        if has_version && event.event_type == EventType::EFI_HCRTM_EVENT {
+            let text = "an H-CRTM measures before EV_S_CRTM_VERSION: it can't be how PCR 0 started";
+            findings.push(event.finding(Level::Error, "late-hcrtm", text));
+        }
         extended_pcr0 |= register == pcr(0) && event.is_extended();
         if separated.contains(&register) && belongs_before(facts, &event) {
             let text = format!("{} after the separator of its register", event.event_type);
