@@ -149,8 +149,9 @@ pub(crate) fn plain_json(json: &str) -> Cow<'_, str> {
     let mut plain = String::with_capacity(json.len());
     for character in json.chars() {
         if is_unsafe(character) {
-            // All of them are below U+10000.
-            plain.push_str(&format!("\\u{:04x}", u32::from(character)));
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                plain.push_str(&format!("\\u{unit:04x}"));
+            }
         } else {
             plain.push(character);
         }
@@ -158,10 +159,15 @@ pub(crate) fn plain_json(json: &str) -> Cow<'_, str> {
     Cow::Owned(plain)
 }
 
-/// Characters that reorder text or are not seen.
+/// Characters that reorder text or are not seen: Unicode's `Cf` and `Default_Ignorable_Code_Point`.
 fn is_hidden(character: char) -> bool {
     matches!(character,
-        '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
+        '\u{AD}' | '\u{34F}' | '\u{600}'..='\u{605}' | '\u{61C}' | '\u{6DD}' | '\u{70F}' | '\u{890}' | '\u{891}'
+        | '\u{8E2}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{180B}'..='\u{180F}'
+        | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{3164}'
+        | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}' | '\u{110BD}' | '\u{110CD}'
+        | '\u{13430}'..='\u{1343F}' | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}'
+        | '\u{E0000}'..='\u{E0FFF}')
 }
 
 #[cfg(test)]
@@ -170,10 +176,16 @@ mod tests {
 
     #[test]
     fn json_keeps_its_meaning_without_control_characters() {
-        let value = serde_json::json!({ "a\u{9b}\u{7f}": ["\u{202e}", "plain ü", "\u{1b}\n"] });
+        let value =
+            serde_json::json!({ "a\u{9b}\u{7f}": ["\u{202e}\u{e0041}\u{ad}", "plain ü", "\u{1b}\n"] });
         let text = serde_json::to_string_pretty(&value).expect("JSON");
         let plain = plain_json(&text);
-        assert!(plain.chars().all(|c| c == '\n' || !(c.is_control() || c == '\u{202e}')), "{plain}");
+        assert!(
+            plain
+                .chars()
+                .all(|c| c == '\n' || !(c.is_control() || matches!(c, '\u{202e}' | '\u{e0041}' | '\u{ad}'))),
+            "{plain}"
+        );
         assert_eq!(serde_json::from_str::<serde_json::Value>(&plain).expect("JSON"), value);
     }
 

@@ -4,11 +4,11 @@
 //! or another document) and gives a [`Comparison`], which is what `premeasure compare --json` prints. It works in
 //! steps, one file each:
 //!
-//! 1. [`model`]: both sides as events and values, whatever they came from,
-//! 2. [`verdict`]: each PCR in each bank, and with it the nearest variant,
-//! 3. [`align`]: the events of each PCR side by side, insertions and deletions found,
-//! 4. [`changes`]: what differs inside two events that belong together,
-//! 5. [`causes`]: what the differences mean; [`hypotheses`] where there are only values.
+//! 1. `model`: both sides as events and values, whatever they came from,
+//! 2. `verdict`: each PCR in each bank, and with it the nearest variant,
+//! 3. `align`: the events of each PCR side by side, insertions and deletions found,
+//! 4. `changes`: what differs inside two events that belong together,
+//! 5. `causes`: what the differences mean; [`hypotheses`] where there are only values.
 //!
 //! Nothing in here is a judgement about trust: a log's claims are decoded and shown, and whoever needs a verdict that
 //! an attacker can't influence compares values of a quote.

@@ -71,8 +71,16 @@ pub struct TimelineRecord<'a> {
 
 /// Logs that can't be of one boot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("one log is of a TPM's PCRs, another of a confidential guest's registers: they can't be merged")]
-pub struct MixedRegisters;
+pub enum MixedRegisters {
+    /// PCRs and measurement registers.
+    #[error("one log is of a TPM's PCRs, another of a confidential guest's registers: they can't be merged")]
+    Kinds,
+    /// Firmware writes one header.
+    #[error(
+        "two firmware logs have different headers: they are of different machines or boots and can't be merged"
+    )]
+    Headers,
+}
 
 impl<'a> BootLog<'a> {
     /// Reads a log of whatever format the bytes have. Never fails: a file that is no log at all is a log without
@@ -288,16 +296,29 @@ fn order<'l, 'b>(logs: &'l [BootLog<'b>]) -> Vec<(usize, &'l BootLog<'b>)> {
     order
 }
 
+/// Which registers logs extend that can be of one boot.
+///
+/// # Errors
+/// When they are of different kinds of registers, or firmware logs with different headers.
+pub fn check_mergeable(logs: &[BootLog<'_>]) -> Result<RegisterKind, MixedRegisters> {
+    let mut kinds = logs.iter().filter_map(BootLog::register_kind);
+    let kind = kinds.next().unwrap_or(RegisterKind::Pcr);
+    if kinds.any(|other| other != kind) {
+        return Err(MixedRegisters::Kinds);
+    }
+    let mut headers = logs.iter().filter_map(|log| log.as_firmware().map(EventLog::header));
+    match headers.next() {
+        Some(first) if headers.any(|other| other != first) => Err(MixedRegisters::Headers),
+        _ => Ok(kind),
+    }
+}
+
 /// Replays the logs of one boot.
 ///
 /// # Errors
 /// When they are of different kinds of registers.
 pub fn replay(logs: &[BootLog<'_>]) -> Result<(Replay, RegisterKind), MixedRegisters> {
-    let mut kinds = logs.iter().filter_map(BootLog::register_kind);
-    let kind = kinds.next().unwrap_or(RegisterKind::Pcr);
-    if kinds.any(|other| other != kind) {
-        return Err(MixedRegisters);
-    }
+    let kind = check_mergeable(logs)?;
     if let [log] = logs
         && let Some(firmware) = log.as_firmware()
     {

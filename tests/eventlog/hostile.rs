@@ -279,3 +279,79 @@ fn a_record_that_was_taken_out_of_a_canonical_log_leaves_a_gap() {
     twice.push(records[records.len() - 1].clone());
     assert_eq!(numbers(&cel(&twice)), [(Level::Error, "recnum-repeated")]);
 }
+
+#[test]
+fn an_event_without_a_digest_of_the_shown_bank_is_claimed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = [start(&ALL, &BOTH), event(12, 6, b"c", b"c", &[SHA1])].concat();
+    let log = file(folder.path(), "log.bin", log);
+    for (bank, data) in [("sha1", "verified"), ("sha256", "claimed")] {
+        let output = premeasure(&[&"log", &"show", &"--json", &"--pcr", &"12", &"--bank", &bank, &log]);
+        assert_eq!(document(&output)["events"][0]["data"], data, "{bank}");
+    }
+    for command in ["show", "replay"] {
+        let output = premeasure(&[&"log", &command, &"--bank", &"sha512", &log]);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{command}");
+    }
+}
+
+#[test]
+fn what_follows_a_measured_name_is_not_verified() {
+    use premeasure::tcg::EventType;
+    use premeasure::tcg::event_data::{Rule, coverage};
+    use premeasure::uefi::variable::Uintn;
+    let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let digest = Digest::of(SHA256, b".linux\0");
+    let found = coverage(EventType::IPL, &utf16(".linux\0evil"), digest, Uintn::Bits64);
+    assert_eq!((found.rule, found.range), (Rule::AsciiForm, 0..14));
+    let digest = Digest::of(SHA256, "\u{fffd}\0".as_bytes());
+    let found = coverage(EventType::IPL, &[0, 0xD8, 0, 0], digest, Uintn::Bits64);
+    assert_eq!(found.rule, Rule::Nothing);
+}
+
+#[test]
+fn firmware_logs_with_different_headers_are_not_of_one_boot() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let one = file(folder.path(), "one.bin", start(&ALL, &BOTH));
+    let other = file(folder.path(), "other.bin", start(&ALL, &[SHA256]));
+    for command in ["show", "replay", "convert"] {
+        let output = premeasure(&[&"log", &command, &one, &other]);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{command}");
+        assert!(errors(&output).contains("different headers"), "{}", errors(&output));
+    }
+}
+
+#[test]
+fn a_locality_that_no_tpm_starts_from_is_an_error() {
+    for (locality, wrong) in [(0, false), (2, true), (3, false), (4, false), (5, true)] {
+        let data = [&b"StartupLocality\0"[..], &[locality]].concat();
+        let log = [header(0, &BOTH, &[]), event(0, 3, &data, &data, &BOTH)].concat();
+        assert_eq!(has(&log, Level::Error, "locality-value"), wrong, "{locality}");
+    }
+}
+
+#[test]
+fn a_key_of_a_cbor_record_is_there_once() {
+    // [{0: 0, 1: 7, 2 or 1: 7, 3: [], 9: 5, 10: {0: 4, 1: h''}}]
+    for second in [1, 2] {
+        let log =
+            [&[0x81, 0xA6, 0, 0, 1, 7, second, 7, 3, 0x80, 9, 5, 10][..], &[0xA2, 0, 4, 1, 0x40]].concat();
+        let log = BootLog::read(&log);
+        assert!(log.is_empty() && log.error.is_some_and(|error| error.to_string().contains("a second time")));
+    }
+}
+
+#[test]
+fn a_header_in_pcr_1_does_not_make_a_tpm_a_confidential_guest() {
+    let log = [header(1, &BOTH, &[]), event(7, 4, &[0; 4], &[0; 4], &BOTH)].concat();
+    assert!(has(&log, Level::Warning, "header-register"), "{:?}", codes(&log));
+    assert_eq!(BootLog::read(&log).register_kind(), Some(premeasure::tcg::eventlog::RegisterKind::Pcr));
+    let log = [header(1, &[SHA256], &[]), event(1, 4, &[0; 4], &[0; 4], &[SHA256])].concat();
+    assert_eq!(BootLog::read(&log).register_kind(), Some(premeasure::tcg::eventlog::RegisterKind::Mr));
+}
+
+#[test]
+fn an_h_crtm_behind_the_version_is_an_error() {
+    let late = [start(&[], &BOTH), event(0, 0x8000_0010, b"HCRTM", b"x", &BOTH)].concat();
+    assert!(has(&late, Level::Error, "late-hcrtm"), "{:?}", codes(&late));
+}

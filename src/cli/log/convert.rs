@@ -10,7 +10,7 @@ use super::input::{InputArgs, Logs};
 use crate::cli::output::{hinted, plain_json, write_to};
 use crate::tcg::cel::{Numbering, write_json};
 use crate::tcg::eventlog::write_log;
-use crate::tcg::timeline::merge;
+use crate::tcg::timeline::{check_mergeable, merge};
 
 /// Write logs in another format.
 ///
@@ -57,6 +57,7 @@ pub(super) fn run(args: &ConvertArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn cel_json(logs: &Logs<'_>) -> anyhow::Result<Vec<u8>> {
+    check_mergeable(&logs.logs)?;
     let mut numbering = Numbering::default();
     let records: Vec<_> = merge(&logs.logs)
         .into_iter()

@@ -9,11 +9,11 @@ use serde::Serialize;
 
 use super::against::{compare, print_comparison};
 use super::folder;
-use super::input::{AgainstArgs, InputArgs};
+use super::input::{AgainstArgs, InputArgs, known_banks};
 use super::nv::{self, Indices, nv_indices};
 use crate::cli::output::{self, EXIT_DIFFERS, FAINT, STRONG, hinted, print, print_json, styled};
 use crate::cli::table::{Align, Cell, Table};
-use crate::tcg::eventlog::{MeasurementRegister, RegisterKind, Replay};
+use crate::tcg::eventlog::{MeasurementRegister, Pcr0Start, RegisterKind, Replay};
 use crate::tcg::timeline::{BootLog, LogFormat};
 use crate::tcg::{HashAlgorithm, PcrIndex, PcrValues, timeline};
 
@@ -63,6 +63,7 @@ pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
         }
         return Ok(logs.report(ExitCode::SUCCESS));
     }
+    known_banks(&logs.logs, &args.bank)?;
     let outcome = timeline::replay(&logs.logs)?;
     let indices = nv_indices(&logs.logs);
     say(&logs.logs, &outcome.0);
@@ -203,6 +204,11 @@ pub(super) fn warnings(replay: &Replay) -> Vec<String> {
             "event {} names register {}, which can't be extended: left out",
             left_out.number, left_out.register
         ));
+    }
+    if let Some(locality) =
+        replay.pcr0_start().map(Pcr0Start::last_byte).filter(|byte| !matches!(byte, 0 | 3 | 4))
+    {
+        warnings.push(format!("StartupLocality {locality}: a TPM is started from locality 0, 3 or 4"));
     }
     for algorithm in &replay.not_computed {
         warnings.push(format!("the log has digests of {algorithm}, which this program can't compute"));

@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::against::{Comparison, compare};
-use super::input::{AgainstArgs, InputArgs};
+use super::input::{AgainstArgs, InputArgs, known_banks};
 use super::{show_json, show_text};
 use crate::cli::output::EXIT_DIFFERS;
 use crate::tcg::event_data::{Context, Coverage, Decoded, Field, Rule, coverage, decode};
 use crate::tcg::eventlog::Register;
-use crate::tcg::timeline::{BootLog, TimelineRecord, merge, replay};
+use crate::tcg::timeline::{BootLog, TimelineRecord, check_mergeable, merge, replay};
 use crate::tcg::{EventType, HashAlgorithm, cel::Content, ima};
 
 /// Show the events of logs.
@@ -56,6 +56,8 @@ pub(super) struct ShowArgs {
 pub(super) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
     let files = args.input.read()?;
     let logs = args.input.parse(&files)?;
+    check_mergeable(&logs.logs)?;
+    known_banks(&logs.logs, args.bank.as_slice())?;
     let comparison = args.compare(&logs.logs)?;
     let bank = args.bank.or_else(|| usual_bank(&logs.logs, comparison.as_ref()));
     let shown = merge(&logs.logs).into_iter().filter(|record| args.wants(record));
@@ -150,10 +152,6 @@ impl<'l> Shown<'l> {
                 comparison.vouches(bank, record.record.register)
             });
         let digest = bank.and_then(|bank| record.record.digests.get(bank));
-        let digest = digest.or_else(|| {
-            let first = record.record.digests.banks().next()?;
-            record.record.digests.get(first)
-        });
         let nothing = Coverage { rule: Rule::Nothing, range: 0..0 };
         let (decoded, coverage) = match &record.record.content {
             Content::PcClient { event_type, data } => {
@@ -171,8 +169,16 @@ impl<'l> Shown<'l> {
     pub(super) fn trust(&self) -> Trust {
         match self.coverage.rule {
             Rule::Nothing => Trust::Claimed,
+            Rule::AsciiForm if self.coverage.range.end < self.data_length() => Trust::Partly,
             Rule::WholeData | Rule::AsciiForm | Rule::WithTerminator => Trust::Verified,
             _ => Trust::Partly,
+        }
+    }
+
+    fn data_length(&self) -> usize {
+        match &self.record.record.content {
+            Content::PcClient { data, .. } => data.len(),
+            _ => 0,
         }
     }
 

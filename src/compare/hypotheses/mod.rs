@@ -1,7 +1,7 @@
 //! Deviations that reproduce an observed value exactly: with PCR values alone, too.
 //!
 //! A hypothesis is an edit of the expected list of digests: an event gone, another one in its place, one more. Each family
-//! of them has a file; a family only states what would have been measured otherwise, in which registers. [`search`] tries
+//! of them has a file; a family only states what would have been measured otherwise, in which registers. `search` tries
 //! them, alone and up to three together, register by register: nothing is hashed again but digests. Whole boots that may
 //! have happened instead (other profile, other boot entry, no addons) come as [`Alternative`]s; those of an image are
 //! made by [`image`], which hashes what is new once, for all of them.

@@ -88,6 +88,17 @@ fn read_record<'a>(cursor: &mut Cursor<'a>) -> Result<Record<'a>, ParseError> {
     let (mut recnum, mut register, mut digests, mut kind, mut content) = (None, None, None, None, None);
     for _ in 0..count {
         let key = cursor.read("CEL record", |d| d.u64())?;
+        let twice = match key {
+            0 => recnum.is_some(),
+            1 | 2 | 108 => register.is_some(),
+            3 => digests.is_some(),
+            9 => kind.is_some(),
+            _ => content.is_some(),
+        };
+        if twice {
+            let why = "has a key, its register or its content a second time";
+            return Err(cursor.error("CEL record", ParseErrorKind::Invalid(why)));
+        }
         match key {
             0 => recnum = Some(cursor.read("recnum", |d| d.u64())?),
             1 => register = Some(Register::of(RegisterKind::Pcr, cursor.read("pcr", |d| d.u32())?)),

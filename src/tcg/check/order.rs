@@ -14,12 +14,19 @@ const CALLING: &[u8] = b"Calling EFI Application from Boot Option";
 pub(super) fn check(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
     let mut separated: BTreeSet<Register> = BTreeSet::new();
     let mut extended_pcr0 = false;
+    let mut has_version = false;
     for event in facts.firmware() {
         let register = event.record.register;
         if event.event_type == EventType::SEPARATOR {
             separated.insert(register);
         }
         findings.extend(locality(&event, extended_pcr0));
+        findings.extend(odd_locality(&event));
+        has_version |= event.event_type == EventType::S_CRTM_VERSION;
+        if has_version && event.event_type == EventType::EFI_HCRTM_EVENT {
+            let text = "an H-CRTM measures before EV_S_CRTM_VERSION: it can't be how PCR 0 started";
+            findings.push(event.finding(Level::Error, "late-hcrtm", text));
+        }
         extended_pcr0 |= register == pcr(0) && event.is_extended();
         if separated.contains(&register) && belongs_before(facts, &event) {
             let text = format!("{} after the separator of its register", event.event_type);
@@ -35,6 +42,13 @@ fn locality(event: &FirmwareEvent<'_>, extended_pcr0: bool) -> Option<Finding> {
     let late = extended_pcr0 && startup_locality(event.event_type, event.data).is_some();
     let text = "StartupLocality after PCR 0 was extended: it can't be how PCR 0 started";
     late.then(|| event.finding(Level::Error, "late-locality", text))
+}
+
+/// The TPM starts from locality 0 or 3, or from 4 by an H-CRTM (PFP, section 10.4.5.3).
+fn odd_locality(event: &FirmwareEvent<'_>) -> Option<Finding> {
+    let locality = startup_locality(event.event_type, event.data)?;
+    let text = format!("StartupLocality {locality}: a TPM is started from locality 0, 3 or 4");
+    (!matches!(locality, 0 | 3 | 4)).then(|| event.finding(Level::Error, "locality-value", text))
 }
 
 /// Events that firmware measures before it hands over (PFP, sections 3.3.4.1 to 3.3.4.8).

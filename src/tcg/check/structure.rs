@@ -1,7 +1,7 @@
 //! The log as a whole, and records that are odd in themselves.
 
 use crate::tcg::event_data::{Context, decode, txt_type_name};
-use crate::tcg::eventlog::Register;
+use crate::tcg::eventlog::{Register, RegisterKind};
 use crate::tcg::timeline::BootLog;
 use crate::tcg::{EventType, HashAlgorithm};
 
@@ -16,6 +16,13 @@ pub(super) fn check(log: &BootLog<'_>, facts: &Facts<'_>, findings: &mut Vec<Fin
     if let Some((offset, length)) = log.junk() {
         let text = format!("{length} bytes at {offset:#x}, behind the last record, are no records");
         findings.push(whole(Level::Warning, "junk", text));
+    }
+    if let Some(first) = facts.firmware_event(0).filter(|event| !event.is_extended())
+        && first.record.register == super::pcr(1)
+        && facts.kind == RegisterKind::Pcr
+    {
+        let text = "the header is in PCR 1, as a confidential guest's is, but the rest is of a TPM";
+        findings.push(first.finding(Level::Warning, "header-register", text));
     }
     let banks = log.banks();
     if banks == [HashAlgorithm::Sha1] {

@@ -7,7 +7,6 @@ use std::ops::Range;
 
 use crate::bytes::Reader;
 use crate::tcg::{Digest, EventType, Hasher};
-use crate::uefi::text;
 use crate::uefi::variable::{Uintn, VariableData};
 
 use super::tag::TaggedEvent;
@@ -117,9 +116,16 @@ fn ascii_form(data: &[u8], digest: Digest) -> Option<Coverage> {
     if data.len() > 64 || !data.len().is_multiple_of(2) {
         return None;
     }
-    let name = text::utf16_to_nul(data);
-    hashes_to(digest, &[name.as_bytes(), &[0]])
-        .then_some(Coverage { rule: Rule::AsciiForm, range: 0..data.len() })
+    let (units, _) = data.as_chunks::<2>();
+    let length = units.iter().position(|unit| *unit == [0, 0]);
+    let units = units.get(..length.unwrap_or(units.len()))?;
+    // Strictly: a stand-in for what is no text would let other bytes pass for the measured ones.
+    let name: String = char::decode_utf16(units.iter().map(|unit| u16::from_le_bytes(*unit)))
+        .collect::<Result<_, _>>()
+        .ok()?;
+    // Up to and with the NUL: nothing stands for what follows.
+    let end = units.len().checked_mul(2)?.checked_add(if length.is_some() { 2 } else { 0 })?;
+    hashes_to(digest, &[name.as_bytes(), &[0]]).then_some(Coverage { rule: Rule::AsciiForm, range: 0..end })
 }
 
 fn with_terminator(data: &[u8], digest: Digest) -> Option<Coverage> {

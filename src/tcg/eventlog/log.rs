@@ -207,6 +207,7 @@ impl<'a> EventLog<'a> {
         self.accept(reader.offset());
         self.kind = self.kind_of_header(&first);
         let mut only_runtime_registers = true;
+        let mut only_known_registers = true;
         let header = std::mem::replace(&mut self.header, Header::Sha1);
         let layout = match &header {
             Header::Sha1 => Layout::Sha1,
@@ -227,12 +228,17 @@ impl<'a> EventLog<'a> {
                 Ok(event) => {
                     only_runtime_registers &=
                         event.event_type == EventType::NO_ACTION || matches!(event.register, 1..=4);
+                    only_known_registers &= event.event_type == EventType::NO_ACTION || event.register <= 4;
                     self.accept(reader.offset());
                 }
                 Err(error) => break Err(error),
             }
         };
         self.header = header;
+        // A firmware that put the header of its TPM's log into PCR 1 has other banks, or other registers.
+        if self.table.is_none() && !(self.algorithms().count() == 1 && only_known_registers) {
+            self.kind = RegisterKind::Pcr;
+        }
         if self.is_single_bank() && only_runtime_registers && self.count > 1 {
             self.kind = RegisterKind::Mr;
         }
