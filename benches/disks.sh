@@ -25,7 +25,7 @@ cd "$work"
 # The data and its tree first: the root hash stands on the command line.
 head -c "${mib}M" /dev/urandom >root
 : >hashes
-roothash=$(veritysetup format root hashes | sed -n 's/^Root hash: *//p')
+roothash=$(veritysetup format root hashes | sed -n 's/^Root hash:[[:space:]]*//p')
 head -c $((60 * 1048576 - $(stat -c %s vmlinuz) - 200000)) /dev/urandom >initrd
 printf 'console=ttyS0 roothash=%s' "$roothash" >cmdline
 printf 'ID=bench\nVERSION_ID=1\n' >osrel
