@@ -265,6 +265,13 @@ pub(super) fn measure(image: &FirmwareImage, scenario: &Scenario, recorder: &mut
     if !measured.assumption.is_empty() {
         recorder.assume("ovmf-pei-volume", measured.assumption, &[0], "--baseline");
     }
+    let declared = scenario.machine.and_then(|machine| machine.qemu);
+    if let (Some((major, minor)), None) = (measured.qemu, declared) {
+        recorder.warn(format!(
+            "PCR 0 is that of QEMU {major}.{minor}: this build of OVMF stores what it finds of the processor, and -cpu max differs \
+             between versions of QEMU; say which with --machine ...,qemu=VERSION"
+        ));
+    }
     recorder.assume(
         "ovmf-machine",
         "the machine is QEMU's q35, on which this build was observed",
