@@ -529,7 +529,7 @@ def system(c, suite, *options):
     c.firmware(suite)
     c.mkosi(suite, *options)
     c.stage = "ready"
-    c.oracles = ["verity", "document"]
+    c.oracles = ["verity", "document", "split", f"dissect of {suite}"]
     c.boot_args += ["--timeout", "1500"]
     c.predict += ["--machine-id", MACHINE_ID, "--root-fs", "none", "--volume-key", "none"]
     c.pcrs.append("15")
