@@ -11,7 +11,8 @@ use crate::inspect::{Inspection, Options, inspect};
 use crate::pe::{CertificateTable, authenticode_segments};
 use crate::secure_boot::{Database, Databases, Verdict, algorithms_needed, judge};
 use crate::tcg::HashAlgorithm;
-use crate::walk::{LoaderConf, Walk};
+use crate::uki::SystemdVersion;
+use crate::walk::{LoaderChoice, LoaderConf, Walk};
 
 /// A program of the boot.
 #[derive(Debug, Clone, Serialize)]
@@ -177,11 +178,12 @@ fn compare_signers(report: &mut Report) {
     report.findings.extend(differing);
 }
 
+/// The version that `.sdmagic` tells.
+fn version(image: &NamedImage) -> Option<SystemdVersion> {
+    crate::uki::LoaderInfo::of(&image.image).ok().flatten()?.version
+}
+
 fn compare_versions(chain: &BootChain, report: &mut Report) {
-    let version = |image: &NamedImage| {
-        let info = crate::uki::LoaderInfo::of(&image.image).ok().flatten()?;
-        info.version
-    };
     let Some(loader) = &chain.loader else { return };
     if let (Some(one), Some(other)) = (version(loader), version(&chain.uki))
         && one.major != other.major
@@ -195,7 +197,9 @@ fn compare_versions(chain: &BootChain, report: &mut Report) {
 fn check_editor(chain: &BootChain, report: &mut Report) {
     let Some(medium) = chain.medium.as_ref().filter(|_| chain.loader.is_some()) else { return };
     let conf = medium.loader_conf.as_ref().and_then(|file| file.file.read(1 << 20).ok());
-    let conf = conf.map(|text| LoaderConf::parse(&text)).unwrap_or_default();
+    let version = chain.loader.as_ref().and_then(version);
+    let quotes = LoaderChoice::of(version.as_ref()).quotes;
+    let conf = conf.map(|text| LoaderConf::parse(&text, quotes)).unwrap_or_default();
     if conf.editor != Some(false) && conf.timeout.as_deref() != Some("menu-disabled") {
         let text = "the menu's editor is on: without Secure Boot, who reaches the menu can change the command line; \
                     'editor no' switches it off";

@@ -130,6 +130,8 @@ pub enum Payload {
 pub struct EntryFile {
     /// Which input its file is.
     pub input: InputId,
+    /// Its key is `linux`, not `efi`, `uki` or `uki-url`.
+    pub is_linux: bool,
     /// Its `options` lines, joined with spaces.
     pub options: Option<String>,
     /// Its `initrd` lines: names are paths with backslashes, as they stand in the options.

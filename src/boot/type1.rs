@@ -6,7 +6,7 @@ use super::replay::BootError;
 use super::systemd_boot::{self, Started};
 use super::systemd_stub::{self, Handover, Initrd, KernelOptions, StartedKernel};
 use super::text::utf16_units;
-use super::{BootChain, EntryFile, Payload, Scenario};
+use super::{BootChain, EntryFile, Scenario};
 use crate::hashing::Segment;
 use crate::tcg::PcrIndex;
 use crate::uki::{Kernel, SystemdVersion};
@@ -14,8 +14,8 @@ use crate::uki::{Kernel, SystemdVersion};
 const SMBIOS: Rule = Rule {
     id: "loader-smbios-cmdline",
     statement: "systemd-boot appends the command line of SMBIOS type 11 (io.systemd.boot.kernel-cmdline-extra) to entries \
-                that start a kernel",
-    source: "systemd src/boot/boot.c; from 256",
+                with linux",
+    source: "systemd src/boot/boot.c, call_image_start; from 256",
 };
 const UNKNOWN_PROGRAM: Rule = Rule {
     id: "unknown-program",
@@ -47,7 +47,7 @@ pub(super) fn passed_options(
     inputs.extend(entry.initrds.iter().map(|initrd| initrd.input));
     let parts: Vec<Vec<u16>> = words.chain(own).collect();
     let mut options = (!parts.is_empty()).then(|| parts.join(&u16::from(b' ')));
-    if chain.payload == Payload::Kernel && version.major >= 256 {
+    if entry.is_linux && version.major >= 256 {
         add_smbios_options(&mut options, version, scenario, recorder);
     }
     (systemd_boot::with_profile(scenario.profile, options), Source::Derived(inputs))

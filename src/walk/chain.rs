@@ -31,6 +31,7 @@ fn entry_chain(context: &Context<'_>, entry: &BootEntry) -> Result<BootChain, St
     let mut chain = match &entry.source {
         EntrySource::Type2(path) => uki_chain(entry.volume.as_ref(), path, &entry.file, true, inputs)?,
         EntrySource::Type1 { .. } => type1_chain(entry, inputs)?,
+        EntrySource::Unread { path, why } => return Err(format!("{}: {why}", shown(path))),
     };
     chain.loader = Some(loader);
     let mut inputs = Inputs(std::mem::take(&mut chain.inputs));
@@ -49,7 +50,7 @@ fn entry_chain(context: &Context<'_>, entry: &BootEntry) -> Result<BootChain, St
 }
 
 fn type1_chain(entry: &BootEntry, mut inputs: Inputs) -> Result<BootChain, String> {
-    let EntrySource::Type1 { path, key, program, initrds, options, extras } = &entry.source else {
+    let EntrySource::Type1 { path, key, program, initrds, options, extras, .. } = &entry.source else {
         return Err("not a Type #1 entry".to_owned());
     };
     if *key == "uki-url" {
@@ -69,6 +70,7 @@ fn type1_chain(entry: &BootEntry, mut inputs: Inputs) -> Result<BootChain, Strin
         paths.iter().map(open).collect()
     };
     let initrds = files(InputRole::Initrd, initrds)?;
+    let is_linux = *key == "linux";
     if role == ImageRole::Uki {
         let version = version_of(&image).map_err(|error| format!("{}: {error}", shown(program)))?;
         let brings = !initrds.is_empty() || !extras.is_empty();
@@ -77,13 +79,13 @@ fn type1_chain(entry: &BootEntry, mut inputs: Inputs) -> Result<BootChain, Strin
         }
         let extras = files(InputRole::Extra, extras)?;
         let mut chain = uki_chain(volume, program, &file, false, inputs)?;
-        chain.entry = Some(EntryFile { input, options: options.clone(), initrds, extras });
+        chain.entry = Some(EntryFile { input, is_linux, options: options.clone(), initrds, extras });
         return Ok(chain);
     }
     let payload = if role == ImageRole::Kernel { Payload::Kernel } else { Payload::Unknown };
     let kernel = inputs.image(InputRole::Kernel, program, &file)?;
     let mut chain = bare(kernel, payload, inputs);
-    chain.entry = Some(EntryFile { input, options: options.clone(), initrds, extras: Vec::new() });
+    chain.entry = Some(EntryFile { input, is_linux, options: options.clone(), initrds, extras: Vec::new() });
     Ok(chain)
 }
 

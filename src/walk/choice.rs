@@ -46,6 +46,11 @@ pub struct LoaderChoice {
     pub preferred: bool,
     /// Type #1 entries know `extra`.
     pub type1_extra: bool,
+    /// Characters that a value may stand in, of entries, `loader.conf` and `.osrel`.
+    pub quotes: &'static [u8],
+    /// Profiles from the second on are found where neither the base nor the first one has a `.cmdline`; `None` where that is
+    /// not known.
+    pub profiles_without_cmdline: Option<bool>,
 }
 
 impl LoaderChoice {
@@ -73,14 +78,19 @@ impl LoaderChoice {
         type1_profile: false,
         preferred: false,
         type1_extra: false,
+        quotes: b"\"",
+        profiles_without_cmdline: None,
     };
     const V254_27: Self = Self { from: (254, 27), counter: CounterInIds::Unknown, ..Self::V0 };
-    const V257: Self = Self { from: (257, 0), profiles: true, ..Self::V254_27 };
+    // Single quotes: not in the programs of 252.39 and 254.26, in those of 257.13 and 262.1; between them the first is not known.
+    const V257: Self = Self { from: (257, 0), profiles: true, quotes: b"\"'", ..Self::V254_27 };
     const V257_13: Self = Self { from: (257, 13), counter: CounterInIds::LeftOut, ..Self::V257 };
     const V258: Self = Self { from: (258, 0), type1_uki: true, smbios_entries: true, ..Self::V257 };
     const V258_3: Self = Self { from: (258, 3), counter: CounterInIds::LeftOut, ..Self::V258 };
     const V259: Self = Self { from: (259, 0), type1_profile: true, ..Self::V258_3 };
-    const V260: Self = Self { from: (260, 0), preferred: true, ..Self::V259 };
+    // The search goes on behind a profile without .cmdline in a commit before 260 (`boot_entry_add_type2`).
+    const V260: Self =
+        Self { from: (260, 0), preferred: true, profiles_without_cmdline: Some(true), ..Self::V259 };
     const V261: Self = Self { from: (261, 0), type1_extra: true, ..Self::V260 };
 
     /// The rules of a version; those of the newest one when it is not known.
@@ -230,6 +240,10 @@ fn patterns<'a>(
         let place = |text: &str| if is_variable { by_variable(name, text) } else { by_conf(name, text) };
         match (text, saved) {
             (None, _) => {}
+            // Of the next boot alone @saved is a pattern like any other (systemd `config_select_default_entry`).
+            (Some(text), _) if name == "LoaderEntryOneShot" => {
+                patterns.push(Pattern { place: place(text), text: Some(text), respects_tries });
+            }
             (Some("@saved"), _) if variables.is_none() => {
                 patterns.push(Pattern { place: place("@saved"), text: None, respects_tries });
             }

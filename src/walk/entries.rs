@@ -10,7 +10,7 @@ use super::{Loader, LoaderChoice, Medium, WalkError, machine_suffix, shown};
 use crate::disk::{Volume, VolumeError};
 use crate::pe::PeImage;
 use crate::source::Blob;
-use crate::uki::{MAX_TEXT, SectionLookup, SectionSet, os_release_fields, profile_count};
+use crate::uki::{MAX_TEXT, SectionLookup, SectionSet, profile_count};
 
 /// Most profiles that systemd-boot shows of one UKI (`UNIFIED_PROFILES_MAX`).
 const MAX_PROFILES: usize = 256;
@@ -61,16 +61,44 @@ pub enum EntrySource {
         options: Option<String>,
         /// `extra` lines.
         extras: Vec<String>,
+        /// `devicetree`.
+        devicetree: Option<String>,
+    },
+    /// A file in `\EFI\Linux` of which systemd-boot may read what is not read here, so that it may make an entry of it.
+    Unread {
+        /// Its path.
+        path: String,
+        /// Why it is not read.
+        why: String,
     },
 }
 
 impl BootEntry {
+    /// An entry of which nothing is known but its name.
+    fn new(id: String, source: EntrySource, volume: &Arc<dyn Volume>, file: &Blob) -> Self {
+        Self {
+            base_id: id.clone(),
+            id,
+            title: None,
+            sort_key: None,
+            version: None,
+            machine_id: None,
+            profile: 0,
+            tries_left: None,
+            tries_done: None,
+            source,
+            volume: Arc::clone(volume),
+            file: file.clone(),
+        }
+    }
+
     /// What it is, in a word.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self.source {
             EntrySource::Type2(_) => "Type #2",
             EntrySource::Type1 { .. } => "Type #1",
+            EntrySource::Unread { .. } => "not read",
         }
     }
 }
@@ -99,9 +127,13 @@ pub(super) fn find(
     (smbios, warnings): (&[Vec<u8>], &mut Vec<String>),
 ) -> Result<Vec<BootEntry>, WalkError> {
     let mut entries = Vec::new();
-    for volume in [Some(&medium.esp), medium.xbootldr.as_ref()].into_iter().flatten() {
+    // Only entries of the volume that it comes from are compared with systemd-boot's own path (systemd `config_load_xbootldr`).
+    for (volume, own_path) in
+        [(Some(&medium.esp), Some(loader.path.as_str())), (medium.xbootldr.as_ref(), None)]
+    {
+        let Some(volume) = volume else { continue };
         type2(volume, loader, rules, warnings, &mut entries)?;
-        type1(volume, loader, rules, warnings, &mut entries)?;
+        type1(volume, (loader, own_path), rules, warnings, &mut entries)?;
     }
     if rules.smbios_entries {
         by_smbios(&medium.esp, loader, rules, (smbios, warnings), &mut entries)?;
@@ -128,7 +160,7 @@ fn by_smbios(
         }
         let path = format!("SMBIOS/{name}");
         let file = Blob::from_bytes(text.to_vec());
-        match type1_entry(volume, &path, &file, text, loader, rules)? {
+        match type1_entry(volume, &path, (&file, text), (loader, Some(&loader.path)), rules)? {
             Ok(entry) => entries.push(entry),
             Err(problem) => warnings.push(format!("{path}: {problem}, so systemd-boot passes it over")),
         }
@@ -171,12 +203,31 @@ fn type2(
     for (path, file) in entry_files(volume, "\\EFI\\Linux", ".efi")? {
         match type2_profiles(volume, &path, &file, loader, rules) {
             Ok(profiles) => entries.extend(profiles),
-            Err(problem) => {
+            Err(Passed::Over(problem)) => {
                 warnings.push(format!("{}: {problem}, so systemd-boot passes it over", shown(&path)))
+            }
+            Err(Passed::Unread(why)) => {
+                let id = id_of(file_name(&path), ".efi", rules);
+                let source = EntrySource::Unread { path: path.clone(), why };
+                entries.push(BootEntry::new(id, source, volume, &file));
             }
         }
     }
     Ok(())
+}
+
+/// Why a file in `\EFI\Linux` makes no entry.
+enum Passed {
+    /// systemd-boot makes none of it.
+    Over(String),
+    /// systemd-boot reads the section table and `.osrel` alone, and so may make one of what is damaged elsewhere.
+    Unread(String),
+}
+
+impl From<String> for Passed {
+    fn from(problem: String) -> Self {
+        Self::Over(problem)
+    }
 }
 
 /// The entries of one UKI; the error says why systemd-boot takes none.
@@ -186,10 +237,16 @@ fn type2_profiles(
     file: &Blob,
     loader: &Loader,
     rules: &Ids<'_>,
-) -> Result<Vec<BootEntry>, String> {
-    let image = PeImage::parse(file).map_err(|error| error.to_string())?;
+) -> Result<Vec<BootEntry>, Passed> {
+    let image = match PeImage::parse(file) {
+        Ok(image) => image,
+        Err(error) if file.read_prefix(2).is_ok_and(|start| start == b"MZ") => {
+            return Err(Passed::Unread(error.to_string()));
+        }
+        Err(error) => return Err(Passed::Over(error.to_string())),
+    };
     if image.machine != loader.image.machine {
-        return Err(format!("is for {}, not {}", image.machine, loader.image.machine));
+        return Err(Passed::Over(format!("is for {}, not {}", image.machine, loader.image.machine)));
     }
     let lookup = if rules.profiles { SectionLookup::FirstExact } else { SectionLookup::LastByPrefix };
     let profiles = if rules.profiles { profile_count(&image).clamp(1, MAX_PROFILES) } else { 1 };
@@ -200,12 +257,22 @@ fn type2_profiles(
         } else {
             SectionSet::without_profiles(&image, lookup)
         };
-        if let Some(entry) = type2_entry(volume, path, file, (&sections, profile), rules)? {
-            entries.push(entry);
+        let Some(mut entry) = type2_entry(volume, path, file, (&sections, profile), rules)? else { continue };
+        let without_cmdline = profile > 0
+            && SectionSet::with_profile(&image, lookup, 0)
+                .is_ok_and(|first| matches!(first.get(".cmdline"), Ok(None)));
+        match rules.profiles_without_cmdline {
+            Some(false) if without_cmdline => break,
+            None if without_cmdline => {
+                let why = "whether this version of systemd-boot finds profiles behind one without .cmdline is not known";
+                entry.source = EntrySource::Unread { path: path.to_owned(), why: why.to_owned() };
+            }
+            _ => {}
         }
+        entries.push(entry);
     }
     if entries.is_empty() {
-        return Err("has no .osrel that names a system".to_owned());
+        return Err(Passed::Over("has no .osrel that names a system".to_owned()));
     }
     Ok(entries)
 }
@@ -217,26 +284,24 @@ fn type2_entry(
     (sections, profile): (&SectionSet<'_>, u32),
     rules: &Ids<'_>,
 ) -> Result<Option<BootEntry>, String> {
-    let text = |name: &str| -> Result<Option<String>, String> {
+    let text = |name: &str| -> Result<Option<Vec<(String, String)>>, String> {
         let section = sections.get(name).map_err(|error| error.to_string())?;
-        section.map(|section| section.read_text(MAX_TEXT)).transpose().map_err(|error| error.to_string())
+        let text =
+            section.map(|section| section.read(MAX_TEXT)).transpose().map_err(|error| error.to_string())?;
+        Ok(text.map(|text| assignments(&text, b"=", rules.quotes)))
     };
-    let Some(release) = text(".osrel")? else { return Ok(None) };
-    let fields = os_release_fields(&release);
-    // The first of these names that has a value (systemd `bootspec_pick_name_version_sort_key`).
+    let Some(fields) = text(".osrel")? else { return Ok(None) };
+    // The first of these names that is there, the value may be empty (systemd `bootspec_pick_name_version_sort_key`).
     let first = |names: &[&str]| -> Option<String> {
-        names.iter().find_map(|name| {
-            let field = fields.iter().rfind(|(key, value)| key == name && !value.is_empty());
-            field.map(|(_, value)| value.clone())
-        })
+        let last_of = |name: &&str| fields.iter().rfind(|(key, _)| key == name);
+        names.iter().find_map(last_of).map(|(_, value)| value.clone())
     };
     let Some(title) = first(&["PRETTY_NAME", "IMAGE_ID", "NAME", "ID"]) else { return Ok(None) };
     let base_id = id_of(file_name(path), ".efi", rules);
     let id = match (profile, text(".profile")?) {
         (0, _) => base_id.clone(),
         (number, profile) => {
-            let fields = os_release_fields(&profile.unwrap_or_default());
-            let name = fields.into_iter().rfind(|(key, value)| key == "ID" && !value.is_empty());
+            let name = profile.unwrap_or_default().into_iter().rfind(|(key, _)| key == "ID");
             format!("{base_id}@{}", name.map_or(number.to_string(), |(_, id)| id.to_ascii_lowercase()))
         }
     };
@@ -259,14 +324,14 @@ fn type2_entry(
 
 fn type1(
     volume: &Arc<dyn Volume>,
-    loader: &Loader,
+    (loader, own_path): (&Loader, Option<&str>),
     rules: &Ids<'_>,
     warnings: &mut Vec<String>,
     entries: &mut Vec<BootEntry>,
 ) -> Result<(), WalkError> {
     for (path, file) in entry_files(volume, "\\loader\\entries", ".conf")? {
         let text = file.read(MAX_FILE).map_err(|error| VolumeError::Io { path: shown(&path), error })?;
-        match type1_entry(volume, &path, &file, &text, loader, rules)? {
+        match type1_entry(volume, &path, (&file, &text), (loader, own_path), rules)? {
             Ok(entry) => entries.push(entry),
             Err(problem) => {
                 warnings.push(format!("{}: {problem}, so systemd-boot passes it over", shown(&path)))
@@ -280,9 +345,8 @@ fn type1(
 fn type1_entry(
     volume: &Arc<dyn Volume>,
     path: &str,
-    file: &Blob,
-    text: &[u8],
-    loader: &Loader,
+    (file, text): (&Blob, &[u8]),
+    (loader, own_path): (&Loader, Option<&str>),
     rules: &Ids<'_>,
 ) -> Result<Result<BootEntry, String>, WalkError> {
     // Boot counters are in the names of files only.
@@ -290,23 +354,12 @@ fn type1_entry(
     let id =
         if is_file { id_of(file_name(path), ".conf", rules) } else { file_name(path).to_ascii_lowercase() };
     let (tries_left, tries_done) = if is_file { counters(file_name(path), ".conf") } else { (None, None) };
-    let mut entry = BootEntry {
-        base_id: id.clone(),
-        id,
-        title: None,
-        sort_key: None,
-        version: None,
-        machine_id: None,
-        profile: 0,
-        tries_left,
-        tries_done,
-        source: EntrySource::Type2(String::new()),
-        volume: Arc::clone(volume),
-        file: file.clone(),
-    };
+    let source = EntrySource::Type2(String::new());
+    let mut entry = BootEntry { tries_left, tries_done, ..BootEntry::new(id, source, volume, file) };
     let mut program: Option<(&'static str, String)> = None;
-    let (mut initrds, mut options, mut extras) = (Vec::new(), None::<String>, Vec::new());
-    for (key, value) in assignments(text, &[' ', '\t']) {
+    let (mut initrds, mut options, mut extras, mut devicetree) =
+        (Vec::new(), None::<String>, Vec::new(), None);
+    for (key, value) in assignments(text, b" \t", rules.quotes) {
         match key.as_str() {
             "title" => entry.title = Some(value),
             "sort-key" => entry.sort_key = Some(value),
@@ -342,6 +395,7 @@ fn type1_entry(
                 }
             }
             "initrd" => initrds.push(efi_path(&value)),
+            "devicetree" => devicetree = Some(efi_path(&value)),
             "options" => {
                 options = Some(options.map_or_else(|| value.clone(), |text| format!("{text} {value}")))
             }
@@ -350,13 +404,18 @@ fn type1_entry(
         }
     }
     let Some((key, program)) = program else { return Ok(Err("names no program".to_owned())) };
-    if key == "efi" && program.eq_ignore_ascii_case(&loader.path) {
+    if key == "efi" && own_path.is_some_and(|own| program.eq_ignore_ascii_case(own)) {
         return Ok(Err("is systemd-boot itself".to_owned()));
     }
     if key != "uki-url" && volume.open(&program)?.is_none() {
         return Ok(Err(format!("there is no {}", shown(&program))));
     }
-    entry.source = EntrySource::Type1 { path: path.to_owned(), key, program, initrds, options, extras };
+    if key != "linux" {
+        // systemd `initrd_prepare`: of other kinds the lines mean nothing.
+        initrds.clear();
+    }
+    entry.source =
+        EntrySource::Type1 { path: path.to_owned(), key, program, initrds, options, extras, devicetree };
     Ok(Ok(entry))
 }
 

@@ -37,7 +37,8 @@ pub(super) fn start(medium: &Medium, wishes: &Wishes, walk: &mut Walk) -> Result
         let file = volume
             .open(path)?
             .ok_or_else(|| WalkError::NoFile { place: volume.label().to_owned(), path: shown(path) })?;
-        let loader = loader(&text::efi_path(path), file)?;
+        // However it is written, the firmware knows it by its path from the root.
+        let loader = loader(&text::efi_path(&format!("\\{path}")), file)?;
         return Ok(Start { loader, medium, load_options: Vec::new() });
     }
     let variables = wishes.variables.as_ref().filter(|variables| variables.has_options());

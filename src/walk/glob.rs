@@ -57,23 +57,30 @@ fn set(pattern: &[char], character: char) -> Option<&[char]> {
     let mut rest = pattern;
     let mut hit = false;
     let mut previous: Option<char> = None;
+    // The end of a range does not begin another one: [a-c-f] is [-abcf].
+    let mut can_range = true;
     loop {
         let (next, after) = rest.split_first()?;
         match (next, previous, after.split_first()) {
             (']', Some(_), _) => return hit.then_some(after),
-            ('-', Some(low), Some((high, after))) if *high != ']' => {
+            ('-', Some(low), Some((high, after))) if can_range && *high != ']' => {
+                let (high, after) = if *high == '\\' { after.split_first()? } else { (high, after) };
                 hit |= (low..=*high).contains(&character);
                 previous = Some(*high);
+                can_range = false;
                 rest = after;
             }
-            ('\\', _, Some((literal, after))) => {
+            ('\\', _, following) => {
+                let (literal, after) = following?;
                 hit |= *literal == character;
                 previous = Some(*literal);
+                can_range = true;
                 rest = after;
             }
             _ => {
                 hit |= *next == character;
                 previous = Some(*next);
+                can_range = true;
                 rest = after;
             }
         }
@@ -98,6 +105,9 @@ mod tests {
             ("a[b-d]e", "ace"),
             ("a[]]b", "a]b"),
             ("a\\*b", "a*b"),
+            ("[a-c-f]", "-"),
+            ("[a-c-f]", "f"),
+            ("[a-\\]]", "]"),
             ("[a-]", "-"),
             ("arch-*", "arch-6.1.conf"),
             ("*.efi", "x.efi"),
@@ -111,6 +121,7 @@ mod tests {
             ("abc", "abcd"),
             ("a?c", "ac"),
             ("a[b-d]e", "afe"),
+            ("[a-c-f]", "d"),
             ("[", "["),
             ("a\\", "a"),
             ("*b", "a"),

@@ -3,7 +3,7 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
 
 use super::text::{MAX_FILE, assignments, boolean};
-use super::{Walk, WalkError};
+use super::{LoaderChoice, Walk, WalkError};
 use crate::disk::Volume;
 use crate::source::Blob;
 
@@ -25,11 +25,11 @@ pub struct LoaderConf {
 }
 
 impl LoaderConf {
-    /// Reads the text.
+    /// Reads the text; values in one of the `quotes` lose them.
     #[must_use]
-    pub fn parse(text: &[u8]) -> Self {
+    pub fn parse(text: &[u8], quotes: &[u8]) -> Self {
         let mut conf = Self::default();
-        for (key, value) in assignments(text, &[' ', '\t']) {
+        for (key, value) in assignments(text, b" \t", quotes) {
             match key.as_str() {
                 // systemd-boot ignores special names but this one.
                 "default" | "preferred"
@@ -47,7 +47,11 @@ impl LoaderConf {
 }
 
 /// The file and its settings; `None` without one.
-pub(super) fn read(volume: &dyn Volume, walk: &mut Walk) -> Result<Option<(LoaderConf, Blob)>, WalkError> {
+pub(super) fn read(
+    volume: &dyn Volume,
+    rules: &LoaderChoice,
+    walk: &mut Walk,
+) -> Result<Option<(LoaderConf, Blob)>, WalkError> {
     let Some(file) = volume.open(PATH)? else {
         walk.steps.push("there is no loader/loader.conf".to_owned());
         warn_of_enrolment(volume, &LoaderConf::default(), walk)?;
@@ -57,7 +61,7 @@ pub(super) fn read(volume: &dyn Volume, walk: &mut Walk) -> Result<Option<(Loade
         path: format!("{}: loader/loader.conf", volume.label()),
         error,
     })?;
-    let conf = LoaderConf::parse(&text);
+    let conf = LoaderConf::parse(&text, rules.quotes);
     warn_of_enrolment(volume, &conf, walk)?;
     Ok(Some((conf, file)))
 }
@@ -83,9 +87,11 @@ mod tests {
     fn the_last_assignment_wins_and_special_names_are_ignored() {
         let text =
             b"# rig\ntimeout 0\ndefault  Rig-262.efi@Debug\ndefault @unknown\neditor no\neditor maybe\n";
-        let conf = LoaderConf::parse(text);
+        let conf = LoaderConf::parse(text, b"\"");
         assert_eq!(conf.default.as_deref(), Some("rig-262.efi@debug"));
         assert_eq!((conf.editor, conf.timeout.as_deref()), (Some(false), Some("0")));
-        assert_eq!(LoaderConf::parse(b"default @SAVED").default.as_deref(), Some("@saved"));
+        assert_eq!(LoaderConf::parse(b"default @SAVED", b"\"").default.as_deref(), Some("@saved"));
+        let cleared = LoaderConf::parse(b"default a.efi\ndefault \"\"", b"\"");
+        assert_eq!(cleared.default.as_deref(), Some(""), "a pattern that nothing matches");
     }
 }

@@ -214,10 +214,20 @@ fn of_disk(
     let mut steps = vec![format!("a disk with {counted} and blocks of {} bytes", table.block_size)];
     steps.push(format!("EFI System Partition: {number}"));
     let xbootldr = match table.of_type(partition_type::XBOOTLDR).next() {
-        Some(partition) => {
-            steps.push(format!("Extended Boot Loader Partition: {partition}"));
-            Some(Arc::new(open(&table, partition)?) as Arc<dyn Volume>)
-        }
+        Some(partition) => match open(&table, partition) {
+            Ok(volume) => {
+                steps.push(format!("Extended Boot Loader Partition: {partition}"));
+                Some(Arc::new(volume) as Arc<dyn Volume>)
+            }
+            // The firmware has no driver for it, and systemd-boot goes on without (systemd `config_load_xbootldr`).
+            Err(error) => {
+                warnings.push(format!(
+                    "Extended Boot Loader Partition: {error}: firmware reads FAT, so nothing on it is taken into account; a file \
+                     system driver on the boot partition would change that"
+                ));
+                None
+            }
+        },
         None => None,
     };
     let measured = table.measured_bytes().ok_or_else(|| {

@@ -30,6 +30,7 @@ pub use entries::{BootEntry, EntrySource};
 pub use glob::matches as glob_matches;
 pub use loader_conf::LoaderConf;
 pub use medium::{Medium, MediumError};
+use order::{MAX_ENTRIES, sort_entries};
 pub use order::{compare_entries, compare_versions};
 pub use variables::{BootVariables, LoaderVariables};
 
@@ -113,6 +114,14 @@ pub enum WalkError {
     NoEntries {
         /// The volume.
         place: String,
+    },
+    /// More entries than anybody has.
+    #[error("{place}: the boot menu has more than {limit} entries")]
+    TooManyEntries {
+        /// The volume.
+        place: String,
+        /// The limit.
+        limit: usize,
     },
     /// No entry of that name.
     #[error("there is no boot entry '{wanted}'; the entries are {known}")]
@@ -261,21 +270,26 @@ fn walk_systemd_boot(
     let starter = if before.shim.is_some() { "shim" } else { "the firmware" };
     walk.steps.push(format!("{starter} starts {}: systemd-boot {described}", shown(&loader.path)));
     let rules = LoaderChoice::of(version.as_ref());
-    let configuration = loader_conf::read(medium.esp.as_ref(), walk)?;
+    let configuration = loader_conf::read(medium.esp.as_ref(), rules, walk)?;
     let mut readings = Vec::new();
     for without_counter in rules.counter.readings() {
         let mut warnings = Vec::new();
         let ids = entries::Ids { rules, without_counter: *without_counter };
-        let mut found = entries::find(medium, loader, &ids, (&wishes.smbios_strings, &mut warnings))?;
+        let found = entries::find(medium, loader, &ids, (&wishes.smbios_strings, &mut warnings))?;
         if found.is_empty() {
             walk.warnings.extend(warnings);
             return Err(WalkError::NoEntries { place: medium.esp.label().to_owned() });
         }
-        found.sort_by(compare_entries);
+        if found.len() > MAX_ENTRIES {
+            return Err(WalkError::TooManyEntries {
+                place: medium.esp.label().to_owned(),
+                limit: MAX_ENTRIES,
+            });
+        }
         if readings.is_empty() {
             walk.warnings.extend(warnings);
         }
-        readings.push(found);
+        readings.push(sort_entries(found));
     }
     let conf = configuration.as_ref().map(|(conf, _)| conf);
     let (found, chosen) = choice::choose_by_readings(readings, conf, rules, wishes)?;

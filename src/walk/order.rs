@@ -6,6 +6,21 @@ use std::cmp::Ordering;
 
 use super::entries::BootEntry;
 
+/// Most entries that are sorted. systemd-boot's sort takes a time that grows with the square of their number, and so does this.
+pub(super) const MAX_ENTRIES: usize = 4096;
+
+/// Sorts as systemd-boot does (systemd `sort_pointer_array`). The comparison is no total order: entries without a counter
+/// equal all others of their name. So the outcome depends on the way in which it is sorted.
+pub(super) fn sort_entries(entries: Vec<BootEntry>) -> Vec<BootEntry> {
+    let mut sorted: Vec<BootEntry> = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let not_after = |other: &BootEntry| compare_entries(other, &entry) != Ordering::Greater;
+        let place = sorted.iter().rposition(not_after).map_or(0, |index| index.saturating_add(1));
+        sorted.insert(place, entry);
+    }
+    sorted
+}
+
 /// systemd `boot_entry_compare`. Equal entries keep the order in which they were found.
 #[must_use]
 pub fn compare_entries(one: &BootEntry, other: &BootEntry) -> Ordering {
@@ -110,6 +125,11 @@ fn compare_separator(separator: char, one: &mut &str, other: &mut &str) -> Optio
 }
 
 fn compare_numbers(one: &mut &str, other: &mut &str) -> Ordering {
+    // A number is newer than none, also where it is zero.
+    let has_number = starts_with_digit(one).cmp(&starts_with_digit(other));
+    if has_number != Ordering::Equal {
+        return has_number;
+    }
     let take = |text: &mut &str| {
         let significant = text.trim_start_matches('0');
         let end = significant.find(|c: char| !c.is_ascii_digit()).unwrap_or(significant.len());
@@ -164,6 +184,9 @@ mod tests {
                 }
             }
         }
+        // `systemd-analyze compare-versions` of 252.39.
+        assert_eq!(compare_versions("os-1.0.efi", "os-1.beta.efi"), Ordering::Greater);
+        assert_eq!(compare_versions("0", "a"), Ordering::Greater);
         assert_eq!(compare_versions("123_a", "123a"), Ordering::Equal);
         assert_eq!(compare_versions("00123", "123"), Ordering::Equal);
     }

@@ -5,26 +5,66 @@
 /// Most bytes of a configuration file that is read: far more than any real one has.
 pub(super) const MAX_FILE: u64 = 1 << 20;
 
-/// Keys and values of a text, in order (systemd `line_get_key_value`): comments and lines without value are skipped, a
-/// value in quotes loses them. What is not UTF-8 is replaced.
-pub(super) fn assignments(text: &[u8], separators: &[char]) -> Vec<(String, String)> {
+/// Keys and values of a text, in order (systemd `line_get_key_value`): comments and lines without separator are skipped, a
+/// value in one of the `quotes` loses them. A value may be empty, where it is quoted or the separator is no blank.
+pub(super) fn assignments(text: &[u8], separators: &[u8], quotes: &[u8]) -> Vec<(String, String)> {
     let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
-    let text = String::from_utf8_lossy(text);
-    let lines = text.split(['\n', '\r']).map(|line| line.trim_matches([' ', '\t']));
-    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines
-        .filter_map(|line| {
-            let (key, value) = line.split_once(separators)?;
-            let value = value.trim_start_matches(separators);
-            Some((key.to_owned(), unquote(value).to_owned()))
-        })
-        .filter(|(_, value)| !value.is_empty())
-        .collect()
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let mut found = Vec::new();
+    for line in text.split(|byte| matches!(byte, b'\n' | b'\r')) {
+        let start = line.iter().position(|byte| !is_blank(byte)).unwrap_or(line.len());
+        let end = line.iter().rposition(|byte| !is_blank(byte)).map_or(start, |last| last.saturating_add(1));
+        let line = line.get(start..end).unwrap_or_default();
+        if line.is_empty() || line.starts_with(b"#") {
+            continue;
+        }
+        let Some(at) = line.iter().position(|byte| separators.contains(byte)) else { continue };
+        let (key, rest) = line.split_at(at);
+        let value = rest.iter().position(|byte| !separators.contains(byte));
+        let value = value.and_then(|first| rest.get(first..)).unwrap_or_default();
+        found.push((decode(key), decode(unquote(value, quotes))));
+    }
+    found
 }
 
-fn unquote(value: &str) -> &str {
-    let inner = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
-    inner.unwrap_or(value)
+/// A single quote character is both its own start and end.
+fn unquote<'v>(value: &'v [u8], quotes: &[u8]) -> &'v [u8] {
+    match value {
+        [first, .., last] if first == last && quotes.contains(first) => {
+            value.get(1..value.len().saturating_sub(1)).unwrap_or_default()
+        }
+        [only] if quotes.contains(only) => &[],
+        other => other,
+    }
+}
+
+/// A text as systemd's boot programs read it (systemd `xstrn8_to_16`): what is no valid sequence, or stands for more than a
+/// UTF-16 unit can hold, is left out, together with as many bytes as its first byte announces.
+pub(crate) fn decode(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some(first) = rest.first() {
+        let (length, bits) = match first {
+            0x00..=0x7F => (1, u32::from(*first)),
+            0xC0..=0xDF => (2, u32::from(first & 0x1F)),
+            0xE0..=0xEF => (3, u32::from(first & 0x0F)),
+            0xF0..=0xF7 => (4, u32::from(first & 0x07)),
+            0xF8..=0xFB => (5, u32::from(first & 0x03)),
+            0xFC..=0xFD => (6, u32::from(first & 0x01)),
+            0x80..=0xBF | 0xFE..=0xFF => (1, u32::MAX),
+        };
+        let more = rest.get(1..length).filter(|more| more.iter().all(|byte| byte & 0xC0 == 0x80));
+        let value =
+            more.map(|more| more.iter().fold(bits, |value, byte| (value << 6) | u32::from(byte & 0x3F)));
+        match value.filter(|value| *value <= 0xFFFF).and_then(char::from_u32) {
+            // An overlong zero ends the text as a short one does.
+            Some('\0') => break,
+            Some(character) => text.push(character),
+            None => {}
+        }
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    text
 }
 
 /// systemd `parse_boolean`; `None` for anything else.
@@ -66,9 +106,22 @@ mod tests {
     #[test]
     fn lines_are_taken_apart_as_systemd_boot_does() {
         let text = b"# comment\n\n title \t Rig  type 1 \r\nlinux\t/rig/vmlinuz\nempty\nversion \"1 2\"\n";
-        let pairs = assignments(text, &[' ', '\t']);
+        let pairs = assignments(text, b" \t", b"\"'");
         let expected = [("title", "Rig  type 1"), ("linux", "/rig/vmlinuz"), ("version", "1 2")];
         assert_eq!(pairs, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    }
+
+    /// Read in `line_get_key_value` and `utf8_to_unichar`.
+    #[test]
+    fn quotes_and_odd_bytes_are_taken_as_systemd_boot_does() {
+        let text = b"a \"\"\nb 'x y'\nc \"\nd a\xFFb\ne \xE2\x82z!\nf \xF0\x9F\x98\x80.\nID=\n=x\n";
+        let pairs = |separators: &[u8], quotes: &[u8]| {
+            let all = assignments(text, separators, quotes).into_iter();
+            all.map(|(key, value)| format!("{key}:{value}")).collect::<Vec<_>>()
+        };
+        assert_eq!(pairs(b" \t", b"\"'"), ["a:", "b:x y", "c:", "d:ab", "e:!", "f:."]);
+        assert_eq!(pairs(b" \t", b"\"").get(1).map(String::as_str), Some("b:'x y'"));
+        assert_eq!(pairs(b"=", b"\"'"), ["ID:", ":x"]);
     }
 
     #[test]
