@@ -20,6 +20,7 @@ pub mod materials;
 pub mod pe;
 pub mod prediction;
 pub mod reference;
+pub mod report;
 pub mod secure_boot;
 pub mod sign;
 pub mod source;

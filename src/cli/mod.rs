@@ -12,6 +12,7 @@ mod diff;
 mod explain;
 mod export;
 mod format_options;
+mod html;
 mod input;
 mod inspect;
 mod key;

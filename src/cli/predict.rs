@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use super::build_results::BuildResults;
+use super::html::HtmlArgs;
 use super::input::{display_name, open};
 use super::medium::{self, MediumArgs, Subject};
 use super::output::{hinted, print, print_json, warn, write_to};
@@ -22,6 +23,7 @@ use crate::materials::{self, Material};
 use crate::pe::{PeError, PeImage};
 use crate::prediction::{PredictError, Prediction, Request, predict};
 use crate::reference;
+use crate::report;
 use crate::source::Blob;
 use crate::tcg::{HashAlgorithm, PcrIndex};
 use crate::uki::{ImageRole, KernelVersion, SystemdVersion};
@@ -47,6 +49,7 @@ Examples:
   premeasure predict uki.efi --loader systemd-bootx64.efi --secure-boot on --format systemd
   premeasure predict uki.efi --bank sha256 --format pcrs --stage ready
   premeasure predict uki.efi -o reference.json           the document, for export and comparison
+  premeasure predict disk.img --html boot.html           also as a page for the browser
   zstdcat uki.efi.zst | premeasure predict - --json")]
 pub(super) struct PredictArgs {
     /// A unified kernel image, a disk image, a boot partition, a container image, or a folder with one; `-` for standard input
@@ -78,6 +81,8 @@ pub(super) struct PredictArgs {
     /// Write the predicted firmware log to FILE, in the TCG's crypto-agile format
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     event_log: Option<PathBuf>,
+    #[command(flatten, next_help_heading = "Output")]
+    html: HtmlArgs,
 }
 
 /// What boots, and how: everything that decides the values.
@@ -210,7 +215,8 @@ pub(super) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
     refuse_two_results_on_standard_output(args)?;
     let to_output = args.output.as_deref().is_some_and(is_standard_output);
     let to_log = args.event_log.as_deref().is_some_and(is_standard_output);
-    let needs_document = args.json || args.output.is_some();
+    let prints_document = args.json || args.output.is_some();
+    let needs_document = prints_document || args.html.is_given();
     let mut predictions = predictions(&args.image, &args.boot, needs_document)?;
     predictions.add_materials(&args.image, &args.sboms)?;
     predictions.warn();
@@ -218,8 +224,10 @@ pub(super) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
         write_to(path, &render::event_log(&predictions.all)?)?;
     }
     if needs_document {
-        let mut text = serde_json::to_string_pretty(&predictions.document()?)?;
+        let document = predictions.document()?;
+        let mut text = serde_json::to_string_pretty(&document)?;
         text.push('\n');
+        args.html.write(|| Ok((report::prediction(&document, args.stage), text.clone())))?;
         if let Some(path) = &args.output {
             write_to(path, text.as_bytes())?;
         }
@@ -238,7 +246,7 @@ pub(super) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
             let tables = all.iter().map(|prediction| render::stages_table(prediction, &pcrs));
             print(&tables.collect::<Vec<_>>().join("\n"))?;
         }
-        None if !needs_document && !to_log => {
+        None if !prints_document && !to_log => {
             let tables = all.iter().map(|prediction| render::table(prediction, args.stage, &pcrs));
             let walk = render::walk(&predictions.steps);
             let check = predictions.checked.as_ref().map(|report| summary(report, &args.image));

@@ -8,10 +8,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::html::HtmlArgs;
 use super::output::{EXIT_DIFFERS, EXIT_ERROR, hinted, print, print_json};
 use super::predict::{BootArgs, stage_parser};
 use crate::boot::Stage;
 use crate::compare::{Candidate, CompareError, Observation, Options, compare};
+use crate::report;
 use crate::tcg::PcrIndex;
 
 /// Compare what was expected of a boot with what a machine shows, and say why it differs.
@@ -28,7 +30,8 @@ Examples:
   premeasure compare uki.efi pcrs.yaml --loader systemd-bootx64.efi   values alone: what would give them
   premeasure compare disk.img --live                               this machine
   premeasure compare measurements.json pcrs.json --json            a policy of Constellation, Keylime, AWS, ...
-  premeasure compare yesterday.bin today.bin                       two boots of one machine")]
+  premeasure compare yesterday.bin today.bin                       two boots of one machine
+  premeasure compare reference.json eventlog.bin --html why.html   also as a page for the browser")]
 pub(super) struct CompareArgs {
     /// What was expected: document, image, policy or event log
     expected: PathBuf,
@@ -57,6 +60,8 @@ pub(super) struct CompareArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    html: HtmlArgs,
+    #[command(flatten)]
     boot: BootArgs,
 }
 
@@ -76,6 +81,7 @@ pub(super) fn run(args: &CompareArgs) -> anyhow::Result<ExitCode> {
     };
     let comparison =
         compare(&expected.expectation, &observed.observations, &options, &evidence).map_err(explain_error)?;
+    args.html.write(|| Ok((report::comparison(&comparison), serde_json::to_string_pretty(&comparison)?)))?;
     if args.json {
         print_json(&comparison)?;
     } else {

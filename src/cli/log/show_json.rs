@@ -14,17 +14,27 @@ use crate::tcg::eventlog::{Pcr0Start, Register};
 use crate::tcg::timeline::BootLog;
 
 pub(super) fn print<'l>(logs: &Logs<'_>, events: impl Iterator<Item = Shown<'l>>) -> anyhow::Result<()> {
-    let described: Vec<JsonLog<'_>> =
-        logs.names.iter().zip(&logs.logs).map(|(name, log)| JsonLog::new(name, log)).collect();
     // Written event by event: a log of a million events is not held twice.
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    write(&mut out, logs, events)?;
+    out.flush()?;
+    Ok(())
+}
+
+/// The same to anywhere.
+pub(super) fn write<'l>(
+    out: &mut impl Write,
+    logs: &Logs<'_>,
+    events: impl Iterator<Item = Shown<'l>>,
+) -> anyhow::Result<()> {
+    let described: Vec<JsonLog<'_>> =
+        logs.names.iter().zip(&logs.logs).map(|(name, log)| JsonLog::new(name, log)).collect();
     write!(out, "{{\"logs\":{},\"events\":[", plain_json(&serde_json::to_string(&described)?))?;
     for (index, event) in events.enumerate() {
         let comma = if index > 0 { "," } else { "" };
         write!(out, "{comma}\n{}", plain_json(&serde_json::to_string(&JsonEvent::new(&event))?))?;
     }
     writeln!(out, "\n]}}")?;
-    out.flush()?;
     Ok(())
 }
 

@@ -1,0 +1,362 @@
+//! What a page shows, piece by piece. Every string that may come from a file is a [`Text`].
+
+use super::text::Text;
+use super::timeline::Part;
+
+/// Flagged events that are shown open from the start; a boot of another machine differs everywhere.
+const MAX_OPEN: usize = 40;
+
+/// Digits of a value in a row.
+const SHORT: usize = 16;
+
+/// A page.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// The command that made it, as it is typed.
+    pub command: &'static str,
+    /// What it is about.
+    pub title: Text,
+    /// The outcome.
+    pub banner: Banner,
+    /// What was read, and how.
+    pub facts: Vec<Fact>,
+    /// Where two boots part.
+    pub first: Option<First>,
+    /// Heading of [`Page::causes`].
+    pub causes_title: &'static str,
+    /// What explains the outcome.
+    pub causes: Vec<Cause>,
+    /// The heading of the registers' table.
+    pub registers_title: &'static str,
+    /// Boots: one, or alternatives.
+    pub boots: Vec<Boot>,
+    /// What is taken for granted, and what else is listed beside the boots: a heading and facts.
+    pub lists: Vec<(&'static str, Vec<Fact>)>,
+    /// Remarks.
+    pub notes: Vec<Text>,
+    /// The file name under which the JSON is saved.
+    pub json_name: &'static str,
+}
+
+/// How good something is. Never shown by colour alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Tone {
+    /// Neither good nor bad.
+    #[default]
+    Plain,
+    /// As it should be.
+    Good,
+    /// Deserves a second look.
+    Caution,
+    /// Wrong.
+    Bad,
+}
+
+impl Tone {
+    /// The class in the style sheet.
+    #[must_use]
+    pub fn class(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Good => "good",
+            Self::Caution => "caution",
+            Self::Bad => "bad",
+        }
+    }
+}
+
+/// A word, and a sign that stands for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// How good it is.
+    pub tone: Tone,
+    /// One character.
+    pub sign: &'static str,
+    /// The word.
+    pub word: Text,
+}
+
+impl Mark {
+    /// A mark.
+    pub fn new(tone: Tone, sign: &'static str, word: impl AsRef<str>) -> Self {
+        Self { tone, sign, word: word.into() }
+    }
+}
+
+/// The outcome in a sentence.
+#[derive(Debug, Clone, Default)]
+pub struct Banner {
+    /// Sign and tone; its word is the sentence.
+    pub mark: Mark,
+    /// More about it.
+    pub detail: Text,
+}
+
+/// A name and what it has.
+#[derive(Debug, Clone)]
+pub struct Fact {
+    /// The name.
+    pub name: Text,
+    /// What it has.
+    pub value: Text,
+    /// It is a value of digits or code.
+    pub code: bool,
+}
+
+impl Fact {
+    /// Words.
+    pub fn new(name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
+        Self { name: name.into(), value: value.into(), code: false }
+    }
+
+    /// Digits, names of files, command lines.
+    pub fn code(name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
+        Self { code: true, ..Self::new(name, value) }
+    }
+}
+
+/// Where two boots part.
+#[derive(Debug, Clone)]
+pub struct First {
+    /// The register.
+    pub register: Text,
+    /// One line.
+    pub what: Text,
+    /// What differs inside.
+    pub changes: Vec<Change>,
+    /// [`Event::id`], where it is on the page.
+    pub event: Option<String>,
+}
+
+/// What explains something.
+#[derive(Debug, Clone)]
+pub struct Cause {
+    /// Its code or name.
+    pub name: Text,
+    /// The registers that it moves.
+    pub registers: Text,
+    /// What it is.
+    pub detail: Text,
+    /// A text word by word, instead of a detail.
+    pub words: Vec<WordView>,
+    /// How far it goes.
+    pub mark: Mark,
+    /// What the code means.
+    pub meaning: Text,
+}
+
+/// One boot.
+#[derive(Debug, Clone, Default)]
+pub struct Boot {
+    /// Its name; shown where there are several.
+    pub title: Text,
+    /// Registers.
+    pub registers: Vec<Register>,
+    /// Its events by part, in order; empty where there are none.
+    pub parts: Vec<PartView>,
+    /// Why there are no events, or not all.
+    pub remark: Text,
+    /// Shown from the start.
+    pub open: bool,
+}
+
+/// A register.
+#[derive(Debug, Clone)]
+pub struct Register {
+    /// `PCR 11`, or its name in a confidential guest.
+    pub label: Text,
+    /// What for.
+    pub name: Text,
+    /// What became of it.
+    pub mark: Mark,
+    /// A few words about that.
+    pub detail: Text,
+    /// Its events in each of [`Boot::parts`]: how many, and how many of them differ.
+    pub counts: Vec<(usize, usize)>,
+    /// Values.
+    pub values: Vec<Value>,
+    /// What is not known, or taken for granted.
+    pub notes: Vec<Fact>,
+}
+
+/// A value of a register.
+#[derive(Debug, Clone)]
+pub struct Value {
+    /// The bank.
+    pub bank: &'static str,
+    /// Whose or when: `expected`, a stage.
+    pub what: Text,
+    /// In hexadecimal.
+    pub value: Text,
+}
+
+/// A part of the boot.
+#[derive(Debug, Clone)]
+pub struct PartView {
+    /// Which.
+    pub part: Part,
+    /// Its id on the page.
+    pub id: String,
+    /// Its events.
+    pub events: Vec<Event>,
+    /// How many of them differ.
+    pub different: usize,
+}
+
+/// An event.
+#[derive(Debug, Clone, Default)]
+pub struct Event {
+    /// Its id on the page.
+    pub id: String,
+    /// Its number.
+    pub number: Text,
+    /// The register.
+    pub register: Text,
+    /// What became of it, or how far it is proven.
+    pub mark: Mark,
+    /// Its type.
+    pub kind: Text,
+    /// One line.
+    pub what: Text,
+    /// The line that was there instead, where it was another one.
+    pub before: Text,
+    /// It differs, or something is wrong with it.
+    pub flagged: bool,
+    /// Its details are shown from the start.
+    pub open: bool,
+    /// What differs inside.
+    pub changes: Vec<Change>,
+    /// Both sides, or the only one.
+    pub sides: Vec<Side>,
+    /// Decoded fields.
+    pub fields: Vec<Field>,
+}
+
+/// An event as one side has it.
+#[derive(Debug, Clone, Default)]
+pub struct Side {
+    /// Whose; empty where there is one side only.
+    pub title: &'static str,
+    /// What is known of it.
+    pub facts: Vec<Fact>,
+    /// Its data.
+    pub data: Option<Bytes>,
+}
+
+/// Bytes in hexadecimal.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Bytes {
+    /// How many there are.
+    pub length: usize,
+    /// Those before the first that differs.
+    pub before: Text,
+    /// From the first that differs to the last; empty where there is nothing to compare with.
+    pub changed: Text,
+    /// Where these begin.
+    pub offset: usize,
+    /// Those behind.
+    pub after: Text,
+}
+
+/// A decoded field.
+#[derive(Debug, Clone)]
+pub struct Field {
+    /// How deep in others it is.
+    pub depth: usize,
+    /// Its name in the specification.
+    pub name: Text,
+    /// Its value.
+    pub value: Text,
+    /// Whether the digest proves it.
+    pub mark: Mark,
+}
+
+/// A difference inside an event.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// What differs.
+    pub field: Text,
+    /// Word by word, where it is a text.
+    pub words: Vec<WordView>,
+    /// As expected.
+    pub expected: Option<Text>,
+    /// As observed.
+    pub observed: Option<Text>,
+}
+
+/// Words that share their fate.
+#[derive(Debug, Clone)]
+pub struct WordView {
+    /// `kept`, `removed`, `added`.
+    pub fate: &'static str,
+    /// The words.
+    pub text: Text,
+}
+
+impl Value {
+    /// Enough of it to tell it from others.
+    #[must_use]
+    pub fn short(&self) -> String {
+        let value = self.value.to_string();
+        let start: String = value.chars().take(SHORT).collect();
+        format!("{start}…")
+    }
+}
+
+impl Boot {
+    /// Puts events under the parts of the boot, and counts them for the registers. `number` tells boots of a page apart. Beyond `room`
+    /// events are left out, and the boot says so.
+    #[must_use]
+    pub fn with_events(mut self, events: Vec<(Part, Event)>, number: usize, room: usize) -> Self {
+        let total = events.len();
+        let (mut left, mut openings) = (room, MAX_OPEN);
+        for (part, mut event) in events {
+            let view = match self.parts.iter().position(|view| view.part == part) {
+                Some(index) => index,
+                None => {
+                    let id = format!("b{number}-{}", part.id());
+                    self.parts.push(PartView { part, id, events: Vec::new(), different: 0 });
+                    self.parts.len().saturating_sub(1)
+                }
+            };
+            if left == 0 {
+                continue;
+            }
+            left = left.saturating_sub(1);
+            event.open = event.flagged && openings > 0;
+            openings = openings.saturating_sub(usize::from(event.open));
+            event.id = format!("b{number}-e{}", event.number);
+            if let Some(view) = self.parts.get_mut(view) {
+                view.different = view.different.saturating_add(usize::from(event.flagged));
+                view.events.push(event);
+            }
+        }
+        self.parts.sort_by_key(|view| view.part);
+        if total > room {
+            self.remark =
+                format!("Shown are the first {room} of {total} events. The JSON holds all of them.").into();
+        }
+        let counts = |label: &Text| {
+            let of = |view: &PartView| {
+                let mine = view.events.iter().filter(|event| event.register == *label);
+                (mine.clone().count(), mine.filter(|event| event.flagged).count())
+            };
+            self.parts.iter().map(of).collect::<Vec<_>>()
+        };
+        let all: Vec<_> = self.registers.iter().map(|register| counts(&register.label)).collect();
+        self.registers.iter_mut().zip(all).for_each(|(register, counts)| register.counts = counts);
+        self
+    }
+
+    /// How many events are shown.
+    #[must_use]
+    pub fn event_count(&self) -> usize {
+        self.parts.iter().map(|view| view.events.len()).sum()
+    }
+
+    /// How many of these differ.
+    #[must_use]
+    pub fn different(&self) -> usize {
+        self.parts.iter().map(|view| view.different).sum()
+    }
+}
