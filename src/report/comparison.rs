@@ -19,6 +19,8 @@ pub fn comparison(comparison: &Comparison) -> Page {
         facts: facts(comparison),
         first: first(comparison),
         causes_title: "Why",
+        causes_columns: ("Cause", "Finding"),
+        flag: "differ",
         causes: causes(comparison),
         registers_title: "PCRs",
         boots: vec![boot(comparison)],
@@ -164,6 +166,7 @@ fn register(pcr: &PcrVerdict) -> Register {
         detail: detail.into(),
         counts: Vec::new(),
         values: pcr.banks.iter().flat_map(values).collect(),
+        pairs: true,
         notes: gaps.chain(assumed).filter(|fact| !fact.value.is_empty()).collect(),
     }
 }

@@ -32,6 +32,8 @@ pub fn prediction(document: &Document, stage: Stage) -> Page {
         facts: facts(document, stage),
         first: None,
         causes_title: "",
+        causes_columns: ("", ""),
+        flag: "differ",
         causes: Vec::new(),
         registers_title: "PCRs",
         lists: lists(document),
@@ -132,6 +134,7 @@ fn register(pcr: &PcrEntry, stage: Stage) -> Register {
         detail: Text::default(),
         counts: Vec::new(),
         values: values(pcr, stage),
+        pairs: false,
         notes: gaps.chain(assumed).filter(|fact| !fact.value.is_empty()).collect(),
     }
 }
@@ -167,6 +170,8 @@ fn values(pcr: &PcrEntry, stage: Stage) -> Vec<Value> {
 
 fn timeline(document: &Document, variant: &VariantEntry, events: &[compare::Event]) -> Vec<(Part, Event)> {
     let mut clock = Clock::default();
+    // The running system's own registers: that they are not known goes without saying.
+    let is_said = |(entry, _): &(&MeasurementEntry, &compare::Event)| entry.gap.is_none() || entry.pcr < 16;
     let valid = |entry: &&MeasurementEntry| PcrIndex::try_from(u32::from(entry.pcr)).is_ok();
     // An entry of no register has no event.
     let entries = variant.measurements.iter().filter(valid).zip(events);
@@ -174,19 +179,20 @@ fn timeline(document: &Document, variant: &VariantEntry, events: &[compare::Even
         let part = clock.part(event.pcr, &event.topic, event.stage);
         (part, measurement(document, index, entry, event))
     };
-    entries.enumerate().map(event).collect()
+    entries.filter(is_said).enumerate().map(event).collect()
 }
 
 fn measurement(document: &Document, index: usize, entry: &MeasurementEntry, event: &compare::Event) -> Event {
     let mark = match &entry.gap {
-        Some(code) => Mark::new(Tone::Caution, "?", format!("not known: {code}")),
-        None => Mark::new(Tone::Plain, "", ""),
+        Some(_) => Mark::new(Tone::Caution, "?", "not known"),
+        None => Mark::default(),
     };
+    let kind = entry.event_type.as_deref().or(entry.gap.as_deref()).unwrap_or("user space");
     Event {
         number: sides::number(index).into(),
         register: format!("PCR {}", event.pcr).into(),
         mark,
-        kind: entry.event_type.as_deref().unwrap_or("user space").into(),
+        kind: kind.into(),
         what: entry.description.as_str().into(),
         sides: vec![Side { title: "", facts: measurement_facts(document, entry, event), data: data(event) }],
         ..Event::default()

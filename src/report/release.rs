@@ -34,6 +34,8 @@ pub fn release(diff: &ReleaseDiff, boots: &[ReleaseBoot]) -> Page {
         facts: facts(diff),
         first: None,
         causes_title: "What changed",
+        causes_columns: ("Component", "Change"),
+        flag: "differ",
         causes: components(diff),
         registers_title: "PCRs",
         lists: Vec::new(),
@@ -109,6 +111,7 @@ fn registers(scenario: Option<&ScenarioDiff>, boot: &ReleaseBoot) -> Vec<Registe
             detail: Text::default(),
             counts: Vec::new(),
             values: Vec::new(),
+            pairs: false,
             notes: Vec::new(),
         },
     };
@@ -137,6 +140,7 @@ fn register(pcr: &PcrDiff) -> Register {
         detail: pcr.because.join(", ").into(),
         counts: Vec::new(),
         values,
+        pairs: true,
         notes: Vec::new(),
     }
 }

@@ -3,7 +3,7 @@
 use super::text::Text;
 use super::timeline::{Clock, Part};
 use super::view::{Bytes, Change, Event, Fact, Mark, Side, Tone, WordView};
-use crate::compare::{self, EventRow, EventSide, EventStatus, WordChange};
+use crate::compare::{self, EventRow, EventSide, EventStatus, Topic, WordChange};
 
 /// Names of the two sides.
 pub(super) type Names = (&'static str, &'static str);
@@ -61,7 +61,11 @@ fn mark(status: EventStatus) -> Mark {
 }
 
 fn kind(side: &EventSide) -> Text {
-    side.event_type.as_deref().unwrap_or(&side.topic).into()
+    match (&side.event_type, &side.about) {
+        (Some(kind), _) => kind.into(),
+        (None, Topic::Other(_)) => Text::default(),
+        (None, _) => side.topic.as_str().into(),
+    }
 }
 
 fn sides(row: &EventRow, names: Names) -> Vec<Side> {

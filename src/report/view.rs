@@ -24,6 +24,8 @@ pub struct Page {
     pub first: Option<First>,
     /// Heading of [`Page::causes`].
     pub causes_title: &'static str,
+    /// Names of its first and last column.
+    pub causes_columns: (&'static str, &'static str),
     /// What explains the outcome.
     pub causes: Vec<Cause>,
     /// The heading of the registers' table.
@@ -32,6 +34,8 @@ pub struct Page {
     pub boots: Vec<Boot>,
     /// What is taken for granted, and what else is listed beside the boots: a heading and facts.
     pub lists: Vec<(&'static str, Vec<Fact>)>,
+    /// What is said of flagged events.
+    pub flag: &'static str,
     /// Remarks.
     pub notes: Vec<Text>,
     /// The file name under which the JSON is saved.
@@ -175,6 +179,8 @@ pub struct Register {
     pub counts: Vec<(usize, usize)>,
     /// Values.
     pub values: Vec<Value>,
+    /// Two values of a bank are those of two sides.
+    pub pairs: bool,
     /// What is not known, or taken for granted.
     pub notes: Vec<Fact>,
 }
@@ -293,13 +299,16 @@ pub struct WordView {
     pub text: Text,
 }
 
-impl Value {
-    /// Enough of it to tell it from others.
+impl Register {
+    /// Enough of its first value to tell it from others; of both sides where there are two.
     #[must_use]
     pub fn short(&self) -> String {
-        let value = self.value.to_string();
-        let start: String = value.chars().take(SHORT).collect();
-        format!("{start}…")
+        let Some(first) = self.values.first() else { return "why".to_owned() };
+        let start = |value: &Value| value.value.to_string().chars().take(SHORT).collect::<String>() + "…";
+        match self.values.get(1).filter(|other| self.pairs && other.bank == first.bank) {
+            Some(other) => format!("{} → {}", start(first), start(other)),
+            None => start(first),
+        }
     }
 }
 

@@ -41,6 +41,8 @@ pub(super) fn page<'l>(logs: &Logs<'_>, events: impl Iterator<Item = Shown<'l>>)
         facts: facts(logs),
         first: None,
         causes_title: "",
+        causes_columns: ("", ""),
+        flag: "can't be decoded",
         causes: Vec::new(),
         registers_title: "Registers",
         boots: vec![boot.with_events(shown, 0, MAX_EVENTS)],
@@ -57,10 +59,11 @@ fn banner(registers: &BTreeMap<eventlog::Register, Option<bool>>, events: usize)
         .map(|(register, _)| label(*register).to_string())
         .collect();
     let compared = registers.values().any(Option::is_some);
-    let count = format!("{events} events in {} registers", registers.len());
+    let vouching = registers.values().filter(|vouched| **vouched == Some(true)).count();
+    let count = format!("{events} events in {} registers; {vouching} have the value of the log", registers.len());
     let (mark, detail) = match (compared, differing.is_empty()) {
         (false, _) => (
-            Mark::new(Tone::Plain, "#", &count),
+            Mark::new(Tone::Plain, "#", format!("{events} events in {} registers", registers.len())),
             "They were not held against a machine's values (--against).".to_owned(),
         ),
         (true, true) => (Mark::new(Tone::Good, "✓", "The machine's values vouch for the digests"), count),
@@ -128,6 +131,7 @@ fn row(
         detail: Text::default(),
         counts: Vec::new(),
         values: values.collect(),
+        pairs: false,
         notes: Vec::new(),
     }
 }

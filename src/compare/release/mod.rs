@@ -149,7 +149,8 @@ pub fn boots(old: &Document, new: &Document, stage: Stage) -> Vec<ReleaseBoot> {
         let (ours, theirs) = (of_image(&ours, &old.id), of_image(&theirs, &new.id));
         for (scenario, (one, other)) in paired_boots(&ours, &theirs).into_iter().enumerate() {
             let (before, after) = (until(one, stage), until(other, stage));
-            let rows = align(&before, &after, bank, stage, &|_| true);
+            let mut rows = align(&before, &after, bank, stage, &|_| true);
+            rows.retain(|row| is_said(row, &before, &after));
             let row = |row: &AlignedEvent| EventRow::of(row, (&before, &after), bank, &[]);
             let known = |candidate: &Candidate, pcr| {
                 candidate.pcrs.get(&pcr).is_some_and(|expected| expected.at(stage, bank).is_some())
@@ -164,6 +165,21 @@ pub fn boots(old: &Document, new: &Document, stage: Stage) -> Vec<ReleaseBoot> {
         }
     }
     boots
+}
+
+/// What nobody knows of either release is said once, and of the running system's own registers not at all.
+fn is_said(row: &AlignedEvent, old: &[Event], new: &[Event]) -> bool {
+    let gap = |events: &'_ [Event], index: Option<usize>| -> Option<String> {
+        events.get(index?).filter(|event| event.is_gap()).map(|event| event.what.clone())
+    };
+    let is_old = |what: &String| {
+        old.iter().any(|event| event.is_gap() && event.pcr == row.pcr && event.what == *what)
+    };
+    match (gap(old, row.expected), gap(new, row.observed)) {
+        (None, None) => true,
+        (None, Some(what)) if row.expected.is_none() => row.pcr.get() < 16 && !is_old(&what),
+        _ => row.pcr.get() < 16,
+    }
 }
 
 /// Compares two releases at a stage. Images are paired by their ids, and where each has a single one these.
