@@ -25,7 +25,7 @@ class Browser:
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(down_read)
         os.close(up_write)
-        self.number, self.buffer, self.events, self.session = 0, b"", [], None
+        self.number, self.buffer, self.events, self.session, self.target = 0, b"", [], None, None
 
     def close(self):
         try:
@@ -70,10 +70,12 @@ class Browser:
             self.events.append(self._message(deadline))
 
     def open(self, url, scripts=True, width=1300, height=1600):
-        """Loads a page in a tab of its own; gives the seconds it took until it was loaded."""
-        target = self.call("Target.createTarget", session=None, url="about:blank")["targetId"]
-        self.session = None
-        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        """Loads a page in a new tab instead of the last one; gives the seconds it took until it was loaded."""
+        if self.target:
+            self.call("Target.closeTarget", session=None, targetId=self.target)
+        self.target = self.call("Target.createTarget", session=None, url="about:blank")["targetId"]
+        attached = self.call("Target.attachToTarget", session=None, targetId=self.target, flatten=True)
+        self.session = attached["sessionId"]
         for domain in ["Page", "Runtime", "Log"]:
             self.call(f"{domain}.enable")
         self.size(width, height)

@@ -105,8 +105,8 @@ fn texts_of_a_log_stay_texts() {
     // Text, word by word as it is in the file.
     assert!(shown(TEXTS[0]) >= 4, "{}", shown(TEXTS[0]));
     assert!(shown("&lt;b&gt; &#x3c;b&#x3e;") >= 4);
-    assert!(shown("\\u{202e}gnp.exe\\u{2066}") >= 4);
-    assert!(shown("\\u{1b}[2J") >= 4);
+    assert!(shown("\\u{202e}gnp.exe\\u{2066}") >= 2);
+    assert!(shown("\\u{1b}[2J") >= 2);
 }
 
 #[test]
@@ -125,9 +125,14 @@ fn very_long_texts_are_cut() {
     let long = "<b>".repeat(350_000);
     let log = write_log("long.bin", &[(12, EV_IPL, utf16(&long)), (8, EV_IPL, long.clone().into_bytes())]);
     let page = Page::of(&["log".as_ref(), "show".as_ref(), &log], &file("long"));
-    let what = &page.with_class("what")[1];
-    assert!(what.text.len() < 5000 && what.text.starts_with("<b><b>") && what.text.contains("characters"));
-    assert!(page.json()["events"][1]["summary"].as_str().is_some_and(|text| text.len() >= long.len()));
+    let cells = page.all("td");
+    let cut: Vec<_> = cells
+        .iter()
+        .filter(|cell| cell.text.contains("(1050000 characters, all of them in the JSON)"))
+        .collect();
+    assert_eq!(cut.len(), 2);
+    assert!(cut.iter().all(|cell| cell.text.len() < 5000 && cell.text.starts_with("<b><b>")));
+    assert!(page.json()["events"][1].to_string().contains(&long));
     let shown: usize = page.source.len() - page.by_id("data").text.len();
     assert!(shown < 40_000 + 6 * page.by_id("data").text.len(), "{shown}");
 }
@@ -137,7 +142,12 @@ fn very_long_texts_are_cut() {
 fn texts_of_a_document_stay_texts() {
     let tiny = crate::support::fixture("t-tiny-257/uki.efi");
     let document = scratch().join("report-hostile.json");
-    let run = crate::support::premeasure(["predict".as_ref(), tiny.as_os_str(), "-o".as_ref(), document.as_os_str()]);
+    let run = crate::support::premeasure([
+        "predict".as_ref(),
+        tiny.as_os_str(),
+        "-o".as_ref(),
+        document.as_os_str(),
+    ]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let text = fs::read_to_string(&document).expect("readable");
     let hostile = "</script><script>alert(7)</script>\\u202e";
@@ -148,5 +158,6 @@ fn texts_of_a_document_stay_texts() {
     let page = Page::of(&["diff".as_ref(), &document, &other], &file("diff"));
     assert!(page.by_id("main").text.contains("</script>"), "the text is shown");
     let log = crate::support::boots::boot("t-tiny-257").record("eventlog.bin");
-    Page::of(&["compare".as_ref(), &other, &log] as &[&Path], &file("document"));
+    let arguments: [&Path; 3] = ["compare".as_ref(), &other, &log];
+    Page::of(&arguments, &file("document"));
 }

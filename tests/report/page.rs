@@ -27,15 +27,37 @@ pub(crate) struct Page {
 
 /// Elements that pages are made of. Anything else came out of a file.
 const ELEMENTS: &[&str] = &[
-    "a", "body", "button", "code", "dd", "del", "details", "div", "dl", "dt", "footer", "h1", "h2", "h3", "h4", "head",
-    "header", "html", "input", "ins", "label", "li", "main", "mark", "meta", "nav", "ol", "output", "p", "script",
-    "section", "small", "span", "style", "summary", "table", "tbody", "td", "th", "thead", "title", "tr", "ul",
+    "a", "body", "button", "code", "dd", "del", "details", "div", "dl", "dt", "footer", "h1", "h2", "h3",
+    "h4", "head", "header", "html", "input", "ins", "label", "li", "main", "mark", "meta", "nav", "ol",
+    "output", "p", "script", "section", "small", "span", "style", "summary", "table", "tbody", "td", "th",
+    "thead", "title", "tr", "ul",
 ];
 
 const ATTRIBUTES: &[&str] = &[
-    "aria-describedby", "aria-hidden", "aria-label", "aria-labelledby", "autocomplete", "charset", "class", "content",
-    "data-register", "download", "for", "hidden", "href", "http-equiv", "id", "lang", "name", "open", "placeholder",
-    "role", "scope", "spellcheck", "tabindex", "type",
+    "aria-describedby",
+    "aria-hidden",
+    "aria-label",
+    "aria-labelledby",
+    "autocomplete",
+    "charset",
+    "class",
+    "content",
+    "data-register",
+    "download",
+    "for",
+    "hidden",
+    "href",
+    "http-equiv",
+    "id",
+    "lang",
+    "name",
+    "open",
+    "placeholder",
+    "role",
+    "scope",
+    "spellcheck",
+    "tabindex",
+    "type",
 ];
 
 impl Element {
@@ -52,7 +74,8 @@ impl Page {
     /// Runs a command with `--html` and without, and with `--json`: the page is sound, its JSON is that of `--json`, and the
     /// normal output is what it was.
     pub(crate) fn of(arguments: &[&Path], file: &Path) -> Self {
-        let run = |more: &[&Path]| premeasure(arguments.iter().chain(more).map(|argument| argument.as_os_str()));
+        let run =
+            |more: &[&Path]| premeasure(arguments.iter().chain(more).map(|argument| argument.as_os_str()));
         let with = run(&[Path::new("--html"), file]);
         assert!(matches!(with.code, Some(0 | 1)), "{:?} {}", with.code, with.stderr);
         let without = run(&[]);
@@ -117,7 +140,9 @@ impl Page {
             }
         }
         let own = self.all("style")[0].text.clone() + &self.all("script")[1].text;
-        for outside in ["http:", "https:", "//fonts", "url(", "@import", "src=", "innerHTML", "eval(", "import("] {
+        for outside in
+            ["http:", "https:", "//fonts", "url(", "@import", "src=", "innerHTML", "eval(", "import("]
+        {
             assert!(!own.contains(outside), "{outside} in the page's style or script");
         }
     }
@@ -127,7 +152,8 @@ impl Page {
         let (styles, scripts) = (self.all("style"), self.all("script"));
         assert_eq!((styles.len(), scripts.len()), (1, 2));
         assert_eq!(scripts[0].attribute("type"), "application/json");
-        let hash = |text: &str| format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(text.as_bytes())));
+        let hash =
+            |text: &str| format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(text.as_bytes())));
         let metas = self.all("meta");
         let policy = metas.iter().position(|meta| meta.attribute("http-equiv") == "Content-Security-Policy");
         // It counts for what stands behind it.
@@ -152,7 +178,8 @@ impl Page {
         assert_eq!(self.all("html")[0].attribute("lang"), "en");
         assert!(self.all("nav")[0].attributes.contains_key("aria-label"));
         assert!(self.all("th").iter().all(|th| matches!(th.attribute("scope"), "row" | "col")));
-        let ids: Vec<&str> = self.elements.iter().map(|e| e.attribute("id")).filter(|id| !id.is_empty()).collect();
+        let ids: Vec<&str> =
+            self.elements.iter().map(|e| e.attribute("id")).filter(|id| !id.is_empty()).collect();
         let unique: BTreeSet<&str> = ids.iter().copied().collect();
         assert_eq!(ids.len(), unique.len(), "an id occurs twice");
         for element in &self.elements {
@@ -164,7 +191,9 @@ impl Page {
                 assert!(unique.contains(id), "#{id} leads nowhere");
             }
             if element.name == "section" {
-                let named = ["aria-label", "aria-labelledby"].iter().any(|name| element.attributes.contains_key(*name));
+                let named = ["aria-label", "aria-labelledby"]
+                    .iter()
+                    .any(|name| element.attributes.contains_key(*name));
                 assert!(named, "a section without a name");
             }
         }
@@ -175,7 +204,8 @@ impl Page {
 
 fn collect(node: &Handle, elements: &mut Vec<Element>) {
     if let NodeData::Element { name, attrs, .. } = &node.data {
-        let attributes = attrs.borrow().iter().map(|a| (a.name.local.to_string(), a.value.to_string())).collect();
+        let attributes =
+            attrs.borrow().iter().map(|a| (a.name.local.to_string(), a.value.to_string())).collect();
         let mut text = String::new();
         text_of(node, &mut text);
         elements.push(Element { name: name.local.to_string(), attributes, text });

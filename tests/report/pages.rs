@@ -110,8 +110,10 @@ fn a_release_shows_components_and_both_boots() {
 #[test]
 fn a_log_shows_registers_and_events() {
     let against = [PathBuf::from("--against"), boot("c-sdboot-257").record("pcrs.json")];
-    let page =
-        Page::of(&["log".as_ref(), "show".as_ref(), &log("c-sdboot-257"), &against[0], &against[1]], &file("log"));
+    let page = Page::of(
+        &["log".as_ref(), "show".as_ref(), &log("c-sdboot-257"), &against[0], &against[1]],
+        &file("log"),
+    );
     let observed = boot("c-sdboot-257").observed_pcrs();
     for bank in ["sha1", "sha256"] {
         for pcr in ["0", "4", "7", "11"] {
@@ -123,7 +125,8 @@ fn a_log_shows_registers_and_events() {
     let events = page.with_class("event");
     assert_eq!(events.len(), list(&json, "events").len());
     for (event, shown) in list(&json, "events").iter().zip(&events) {
-        let parts = [&event["summary"], &event["data"], &event["type"]].map(|part| part.as_str().expect("text"));
+        let parts =
+            [&event["summary"], &event["data"], &event["type"]].map(|part| part.as_str().expect("text"));
         parts.iter().for_each(|part| assert!(shown.text.contains(part), "{part}: {}", shown.text));
     }
     assert!(page.with_class("good").iter().any(|mark| mark.text.contains("the machine has this value")));

@@ -60,7 +60,8 @@ fn banner(registers: &BTreeMap<eventlog::Register, Option<bool>>, events: usize)
         .collect();
     let compared = registers.values().any(Option::is_some);
     let vouching = registers.values().filter(|vouched| **vouched == Some(true)).count();
-    let count = format!("{events} events in {} registers; {vouching} have the value of the log", registers.len());
+    let count =
+        format!("{events} events in {} registers; {vouching} have the value of the log", registers.len());
     let (mark, detail) = match (compared, differing.is_empty()) {
         (false, _) => (
             Mark::new(Tone::Plain, "#", format!("{events} events in {} registers", registers.len())),

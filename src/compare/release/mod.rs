@@ -172,9 +172,8 @@ fn is_said(row: &AlignedEvent, old: &[Event], new: &[Event]) -> bool {
     let gap = |events: &'_ [Event], index: Option<usize>| -> Option<String> {
         events.get(index?).filter(|event| event.is_gap()).map(|event| event.what.clone())
     };
-    let is_old = |what: &String| {
-        old.iter().any(|event| event.is_gap() && event.pcr == row.pcr && event.what == *what)
-    };
+    let is_old =
+        |what: &String| old.iter().any(|event| event.is_gap() && event.pcr == row.pcr && event.what == *what);
     match (gap(old, row.expected), gap(new, row.observed)) {
         (None, None) => true,
         (None, Some(what)) if row.expected.is_none() => row.pcr.get() < 16 && !is_old(&what),
