@@ -10,6 +10,7 @@
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
 
+mod boot;
 mod comparison;
 mod prediction;
 mod release;

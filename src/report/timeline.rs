@@ -97,3 +97,40 @@ fn started(pcr: PcrIndex, topic: &Topic) -> Part {
         _ => Part::Firmware,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(events: &[(u8, Topic, Option<Stage>)]) -> Vec<Part> {
+        let mut clock = Clock::default();
+        events.iter().map(|(pcr, topic, stage)| clock.part(PcrIndex::new(*pcr), topic, *stage)).collect()
+    }
+
+    #[test]
+    fn an_image_is_measured_before_its_part_begins() {
+        let events = [
+            (7, Topic::SecureBootVariable("db".to_owned()), None),
+            (4, Topic::Loader, None),
+            (5, Topic::LoaderConf, None),
+            (4, Topic::Uki, None),
+            (11, Topic::Section(".linux".to_owned()), None),
+            (4, Topic::Kernel, None),
+            (9, Topic::KernelOptions, None),
+            (11, Topic::Phase("enter-initrd".to_owned()), None),
+            (15, Topic::Identity("machine-id".to_owned()), Some(Stage::Sysinit)),
+            (11, Topic::Phase("final".to_owned()), None),
+        ];
+        use Part::{BootLoader, Firmware, Initrd, Kernel, Shutdown, Stub, System};
+        let expected =
+            [Firmware, Firmware, BootLoader, BootLoader, Stub, Stub, Kernel, Initrd, System, Shutdown];
+        assert_eq!(parts(&events), expected);
+    }
+
+    /// A separator or variable behind the kernel's events does not lead back to the firmware.
+    #[test]
+    fn a_boot_never_goes_back() {
+        let events = [(9, Topic::Initrd, None), (5, Topic::Separator, None), (4, Topic::Loader, None)];
+        assert_eq!(parts(&events), [Part::Kernel; 3]);
+    }
+}

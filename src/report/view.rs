@@ -3,9 +3,6 @@
 use super::text::Text;
 use super::timeline::Part;
 
-/// Flagged events that are shown open from the start; a boot of another machine differs everywhere.
-const MAX_OPEN: usize = 40;
-
 /// Digits of a value in a row.
 const SHORT: usize = 16;
 
@@ -309,63 +306,5 @@ impl Register {
             Some(other) => format!("{} → {}", start(first), start(other)),
             None => start(first),
         }
-    }
-}
-
-impl Boot {
-    /// Puts events under the parts of the boot, and counts them for the registers. `number` tells boots of a page apart. Beyond `room`
-    /// events are left out, and the boot says so.
-    #[must_use]
-    pub fn with_events(mut self, events: Vec<(Part, Event)>, number: usize, room: usize) -> Self {
-        let total = events.len();
-        let (mut left, mut openings) = (room, MAX_OPEN);
-        for (part, mut event) in events {
-            let view = match self.parts.iter().position(|view| view.part == part) {
-                Some(index) => index,
-                None => {
-                    let id = format!("b{number}-{}", part.id());
-                    self.parts.push(PartView { part, id, events: Vec::new(), different: 0 });
-                    self.parts.len().saturating_sub(1)
-                }
-            };
-            if left == 0 {
-                continue;
-            }
-            left = left.saturating_sub(1);
-            event.open = event.flagged && openings > 0;
-            openings = openings.saturating_sub(usize::from(event.open));
-            event.id = format!("b{number}-e{}", event.number);
-            if let Some(view) = self.parts.get_mut(view) {
-                view.different = view.different.saturating_add(usize::from(event.flagged));
-                view.events.push(event);
-            }
-        }
-        self.parts.sort_by_key(|view| view.part);
-        if total > room {
-            self.remark =
-                format!("Shown are the first {room} of {total} events. The JSON holds all of them.").into();
-        }
-        let counts = |label: &Text| {
-            let of = |view: &PartView| {
-                let mine = view.events.iter().filter(|event| event.register == *label);
-                (mine.clone().count(), mine.filter(|event| event.flagged).count())
-            };
-            self.parts.iter().map(of).collect::<Vec<_>>()
-        };
-        let all: Vec<_> = self.registers.iter().map(|register| counts(&register.label)).collect();
-        self.registers.iter_mut().zip(all).for_each(|(register, counts)| register.counts = counts);
-        self
-    }
-
-    /// How many events are shown.
-    #[must_use]
-    pub fn event_count(&self) -> usize {
-        self.parts.iter().map(|view| view.events.len()).sum()
-    }
-
-    /// How many of these differ.
-    #[must_use]
-    pub fn different(&self) -> usize {
-        self.parts.iter().map(|view| view.different).sum()
     }
 }

@@ -229,6 +229,7 @@ def looks(browser):
             backgrounds.append(browser.value("getComputedStyle(document.body).backgroundColor"))
             browser.screenshot(FOLDER / f"{name}-{scheme}.png")
         assert backgrounds[0] == "rgb(255, 255, 255)" != backgrounds[1], backgrounds
+        browser.value("document.getElementById('unfold').click()")
         for width in [800, 400]:
             browser.size(width, 1600)
             browser.scheme("light")
