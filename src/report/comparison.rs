@@ -158,7 +158,7 @@ fn register(pcr: &PcrVerdict) -> Register {
         .gaps
         .iter()
         .flat_map(|gap| [Fact::new("not known", &gap.reason), Fact::new("would settle it", &gap.remedy)]);
-    let assumed = pcr.assumes.iter().map(|id| Fact::code("taken for granted", id));
+    let assumed = Some(Fact::code("taken for granted", pcr.assumes.join(", ")));
     Register {
         label: format!("PCR {}", pcr.index).into(),
         name: pcr.name.into(),

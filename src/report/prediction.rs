@@ -8,7 +8,7 @@ use super::view::{Banner, Boot, Event, Fact, Mark, Page, Register, Side, Tone, V
 use crate::boot::Stage;
 use crate::compare::{self, expectation_of_document};
 use crate::reference::{Document, Image, MeasurementEntry, PcrEntry, VariantEntry};
-use crate::tcg::PcrIndex;
+use crate::tcg::{HashAlgorithm, PcrIndex};
 
 /// The page of `predict --html`: every variant of the document, with values at a stage in front.
 #[must_use]
@@ -126,7 +126,7 @@ fn register(pcr: &PcrEntry, stage: Stage) -> Register {
         let from = format!("not known from {} on", gap.stage);
         [Fact::new(from, &gap.reason), Fact::new("would settle it", &gap.remedy)]
     });
-    let assumed = pcr.assumes.iter().map(|id| Fact::code("taken for granted", id));
+    let assumed = Some(Fact::code("taken for granted", pcr.assumes.join(", ")));
     Register {
         label: format!("PCR {}", pcr.index).into(),
         name: pcr.name.as_deref().unwrap_or_default().into(),
@@ -139,31 +139,25 @@ fn register(pcr: &PcrEntry, stage: Stage) -> Register {
     }
 }
 
-/// The values: of each bank that at the stage, then the others that are not the same again.
+/// The values of each bank: that at the stage, then, where it moves, from which stage on it has which.
 fn values(pcr: &PcrEntry, stage: Stage) -> Vec<Value> {
-    let banks: std::collections::BTreeSet<&String> =
-        pcr.values.iter().flat_map(|value| value.digests.keys()).collect();
     let mut values = Vec::new();
-    for bank in banks {
-        let Some(known) = crate::tcg::HashAlgorithm::ALL.into_iter().find(|known| known.name() == bank)
-        else {
-            continue;
-        };
-        let mut stages: Vec<(&str, &String)> = Vec::new();
-        let all =
-            pcr.values.iter().filter_map(|value| Some((value.stage.as_str(), value.digests.get(bank)?)));
-        for (name, digest) in all {
-            let is_new = stages.last().is_none_or(|(_, last)| *last != digest);
-            if is_new || name == stage.name() {
-                stages.push((name, digest));
-            }
-        }
-        let value = |(what, digest): (&str, &String)| Value {
-            bank: known.name(),
-            what: format!("from {what} on").into(),
+    for bank in HashAlgorithm::ALL {
+        let all = pcr.values.iter();
+        let all = all.filter_map(|value| Some((value.stage.as_str(), value.digests.get(bank.name())?)));
+        let all: Vec<(&str, &String)> = all.collect();
+        let value = |what: String, digest: &String| Value {
+            bank: bank.name(),
+            what: what.into(),
             value: digest.into(),
         };
-        values.extend(stages.into_iter().map(value));
+        let here = all.iter().find(|(name, _)| *name == stage.name());
+        values.extend(here.map(|(name, digest)| value(format!("at {name}"), digest)));
+        let mut moves = all.clone();
+        moves.dedup_by_key(|(_, digest)| *digest);
+        if moves.len() > 1 || here.is_none() {
+            values.extend(moves.into_iter().map(|(name, digest)| value(format!("from {name} on"), digest)));
+        }
     }
     values
 }

@@ -2,6 +2,7 @@
 
 use super::text::Text;
 use super::timeline::Part;
+use crate::tcg::HashAlgorithm;
 
 /// Digits of a value in a row.
 const SHORT: usize = 16;
@@ -297,12 +298,15 @@ pub struct WordView {
 }
 
 impl Register {
-    /// Enough of its first value to tell it from others; of both sides where there are two.
+    /// Enough of its value, in SHA-256 if there is one, to tell it from others; of both sides where there are two.
     #[must_use]
     pub fn short(&self) -> String {
-        let Some(first) = self.values.first() else { return "why".to_owned() };
+        let usual = self.values.iter().position(|value| value.bank == HashAlgorithm::Sha256.name());
+        let index = usual.unwrap_or(0);
+        let Some(first) = self.values.get(index) else { return "why".to_owned() };
         let start = |value: &Value| value.value.to_string().chars().take(SHORT).collect::<String>() + "…";
-        match self.values.get(1).filter(|other| self.pairs && other.bank == first.bank) {
+        match self.values.get(index.saturating_add(1)).filter(|other| self.pairs && other.bank == first.bank)
+        {
             Some(other) => format!("{} → {}", start(first), start(other)),
             None => start(first),
         }
