@@ -11,10 +11,19 @@ impl Boot {
     /// Puts events under the parts of the boot, and counts them for the registers. `number` tells boots of a page apart. Beyond `room`
     /// events are left out, and the boot says so.
     #[must_use]
-    pub fn with_events(mut self, events: Vec<(Part, Event)>, number: usize, room: usize) -> Self {
-        let total = events.len();
-        let (mut left, mut openings) = (room, MAX_OPEN);
+    pub fn with_events(
+        mut self,
+        events: impl IntoIterator<Item = (Part, Event)>,
+        number: usize,
+        room: usize,
+    ) -> Self {
+        let (mut total, mut openings) = (0_usize, MAX_OPEN);
         for (part, mut event) in events {
+            total = total.saturating_add(1);
+            // Nothing is kept of the others: a log may have millions.
+            if total > room {
+                continue;
+            }
             let view = match self.parts.iter().position(|view| view.part == part) {
                 Some(index) => index,
                 None => {
@@ -23,10 +32,6 @@ impl Boot {
                     self.parts.len().saturating_sub(1)
                 }
             };
-            if left == 0 {
-                continue;
-            }
-            left = left.saturating_sub(1);
             event.open = event.flagged && openings > 0;
             openings = openings.saturating_sub(usize::from(event.open));
             event.id = format!("b{number}-e{}", event.number);
@@ -38,7 +43,7 @@ impl Boot {
         self.parts.sort_by_key(|view| view.part);
         if total > room {
             self.remark =
-                format!("Shown are the first {room} of {total} events. The JSON holds all of them.").into();
+                format!("Shown are the first {room} of {total} events; --json prints all of them.").into();
         }
         let counts = |label: &Text| {
             let of = |view: &PartView| {
@@ -105,12 +110,12 @@ mod tests {
 
     #[test]
     fn events_beyond_the_room_are_left_out_and_said_to_be() {
-        let events = (1..=100).map(|number| (Part::Firmware, event(number, "PCR 1", true))).collect();
+        let events = (1..=100).map(|number| (Part::Firmware, event(number, "PCR 1", true)));
         let boot = Boot::default().with_events(events, 0, 60);
         assert_eq!((boot.event_count(), boot.different()), (60, 60));
         assert_eq!(
             boot.remark.to_string(),
-            "Shown are the first 60 of 100 events. The JSON holds all of them."
+            "Shown are the first 60 of 100 events; --json prints all of them."
         );
         let events: Vec<&Event> = boot.parts.iter().flat_map(|view| &view.events).collect();
         assert_eq!(events.iter().filter(|event| event.open).count(), MAX_OPEN);

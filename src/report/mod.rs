@@ -42,6 +42,9 @@ const SCRIPT: &str = include_str!("../../templates/report/report.js");
 /// Events that one page shows: browsers get slow beyond.
 pub const MAX_EVENTS: usize = 20_000;
 
+/// Bytes of JSON that a page holds: browsers would take seconds to open it.
+pub const MAX_JSON: usize = 64 << 20;
+
 #[derive(Template)]
 #[template(path = "report/page.html")]
 struct Html<'p> {
@@ -49,24 +52,24 @@ struct Html<'p> {
     policy: String,
     style: &'static str,
     script: &'static str,
-    json: &'p str,
+    json: Option<&'p str>,
     version: &'static str,
 }
 
 impl Page {
-    /// The page as HTML, with JSON to be downloaded from it. `json` must be JSON; any is safe.
+    /// The page as HTML, with JSON to be downloaded from it, unless that has more than [`MAX_JSON`] bytes. Any JSON is safe.
     ///
     /// # Panics
     /// Never: the template only writes to memory.
     #[must_use]
     pub fn html(&self, json: &str) -> String {
-        let json = text::json_for_page(json);
+        let json = Some(json).filter(|json| json.len() <= MAX_JSON).map(text::json_for_page);
         let html = Html {
             page: self,
             policy: policy(),
             style: STYLE,
             script: SCRIPT,
-            json: &json,
+            json: json.as_deref(),
             version: env!("CARGO_PKG_VERSION"),
         };
         html.render().unwrap_or_default()
@@ -86,4 +89,18 @@ fn policy() -> String {
         hash(STYLE),
         hash(SCRIPT)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_that_is_too_large_is_left_out_and_said_to_be() {
+        let page = Page::default();
+        assert!(page.html("[]").contains("id=\"data\" type=\"application/json\">[]</script>"));
+        let html = page.html(&" ".repeat(MAX_JSON + 1));
+        assert!(!html.contains("id=\"data\"") && !html.contains("id=\"save\""));
+        assert!(html.contains("the JSON is too large for it") && html.len() < 100_000);
+    }
 }

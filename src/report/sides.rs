@@ -9,9 +9,9 @@ use crate::compare::{self, EventRow, EventSide, EventStatus, Topic, WordChange};
 pub(super) type Names = (&'static str, &'static str);
 
 /// Rows as events, each with its part of the boot.
-pub(super) fn events(rows: &[EventRow], names: Names) -> Vec<(Part, Event)> {
+pub(super) fn events(rows: &[EventRow], names: Names) -> impl Iterator<Item = (Part, Event)> {
     let mut clock = Clock::default();
-    rows.iter().enumerate().map(|(index, row)| event(index, row, names, &mut clock)).collect()
+    rows.iter().enumerate().map(move |(index, row)| event(index, row, names, &mut clock))
 }
 
 /// The number on the page of the row with this index.

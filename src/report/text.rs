@@ -24,7 +24,7 @@ impl<T: AsRef<str>> From<T> for Text {
         let text = text.as_ref();
         let Some((cut, _)) = text.char_indices().nth(MAX_CHARACTERS) else { return Self(printable(text)) };
         let start = printable(text.get(..cut).unwrap_or_default());
-        Self(format!("{start}… ({} characters, all of them in the JSON)", text.chars().count()))
+        Self(format!("{start}… ({} characters; --json prints all of them)", text.chars().count()))
     }
 }
 
@@ -133,6 +133,6 @@ mod tests {
     fn what_is_very_long_is_cut_and_says_so() {
         let text = Text::from("ü".repeat(10_000)).to_string();
         assert!(text.starts_with(&"ü".repeat(4096)) && text.len() < 9_000);
-        assert!(text.ends_with("(10000 characters, all of them in the JSON)"), "{text}");
+        assert!(text.ends_with("(10000 characters; --json prints all of them)"), "{text}");
     }
 }

@@ -43,8 +43,8 @@
   element("unfold").addEventListener("click", fold(true));
   element("fold").addEventListener("click", fold(false));
 
-  const data = element("data").textContent;
-  element("save").href = URL.createObjectURL(new Blob([data], { type: "application/json" }));
+  const data = element("data");
+  if (data) element("save").href = URL.createObjectURL(new Blob([data.textContent], { type: "application/json" }));
 
   // `#q=text` searches; an event's own name opens it.
   const follow = () => {

@@ -128,7 +128,7 @@ fn very_long_texts_are_cut() {
     let cells = page.all("td");
     let cut: Vec<_> = cells
         .iter()
-        .filter(|cell| cell.text.contains("(1050000 characters, all of them in the JSON)"))
+        .filter(|cell| cell.text.contains("(1050000 characters; --json prints all of them)"))
         .collect();
     assert_eq!(cut.len(), 2);
     assert!(cut.iter().all(|cell| cell.text.len() < 5000 && cell.text.starts_with("<b><b>")));

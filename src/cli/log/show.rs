@@ -9,6 +9,7 @@ use super::input::{AgainstArgs, InputArgs, known_banks};
 use super::{show_html, show_json, show_text};
 use crate::cli::html::HtmlArgs;
 use crate::cli::output::EXIT_DIFFERS;
+use crate::report::MAX_JSON;
 use crate::tcg::event_data::{Context, Coverage, Decoded, Field, Rule, coverage, decode};
 use crate::tcg::eventlog::Register;
 use crate::tcg::timeline::{BootLog, TimelineRecord, check_mergeable, merge, replay};
@@ -68,9 +69,9 @@ pub(super) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
     let records = || merge(&logs.logs).into_iter().filter(|record| args.wants(record));
     let events = || records().map(|record| Shown::new(record, bank, comparison.as_ref()));
     args.html.write(|| {
-        let mut json = Vec::new();
+        let mut json = show_json::Bounded::new(MAX_JSON);
         show_json::write(&mut json, &logs, events())?;
-        Ok((show_html::page(&logs, events())?, String::from_utf8(json)?))
+        Ok((show_html::page(&logs, events)?, json.into_text()?))
     })?;
     if args.json {
         show_json::print(&logs, events())?;

@@ -17,22 +17,28 @@ use crate::tcg::eventlog::{self, RegisterKind, Replay};
 use crate::tcg::timeline::replay;
 use crate::tcg::{DigestSet, EventType, PcrIndex};
 
-/// The page of `log show --html`.
-pub(super) fn page<'l>(logs: &Logs<'_>, events: impl Iterator<Item = Shown<'l>>) -> anyhow::Result<Page> {
+/// The page of `log show --html`. Events are asked for twice, as a page holds only some of them.
+pub(super) fn page<'l, I>(logs: &Logs<'_>, events: impl Fn() -> I) -> anyhow::Result<Page>
+where
+    I: Iterator<Item = Shown<'l>>,
+{
     let (replay, kind) = replay(&logs.logs)?;
     let mut registers: BTreeMap<eventlog::Register, Option<bool>> = BTreeMap::new();
-    let mut clock = Clock::default();
-    let several = logs.logs.len() > 1;
-    let mut shown = Vec::new();
-    for (index, event) in events.enumerate() {
+    let mut count = 0_usize;
+    for event in events() {
+        count = count.saturating_add(1);
         let vouched = registers.entry(event.record.record.register).or_default();
         *vouched = event.vouched.or(*vouched);
-        let log = logs.names.get(event.record.log).copied().filter(|_| several);
-        shown.push((part(&event, &mut clock), view(index, &event, log)));
     }
+    let mut clock = Clock::default();
+    let several = logs.logs.len() > 1;
+    let views = events().enumerate().map(|(index, event)| {
+        let log = logs.names.get(event.record.log).copied().filter(|_| several);
+        (part(&event, &mut clock), view(index, &event, log))
+    });
     let rows: Vec<Register> =
         registers.iter().map(|(register, vouched)| row(*register, *vouched, (&replay, kind))).collect();
-    let banner = banner(&registers, shown.len());
+    let banner = banner(&registers, count);
     let boot = Boot { registers: rows, open: true, ..Boot::default() };
     Ok(Page {
         command: "premeasure log show",
@@ -45,7 +51,7 @@ pub(super) fn page<'l>(logs: &Logs<'_>, events: impl Iterator<Item = Shown<'l>>)
         flag: "can't be decoded",
         causes: Vec::new(),
         registers_title: "Registers",
-        boots: vec![boot.with_events(shown, 0, MAX_EVENTS)],
+        boots: vec![boot.with_events(views, 0, MAX_EVENTS)],
         lists: vec![("What the marks say", marks())],
         notes: notes(logs),
         json_name: "events.json",

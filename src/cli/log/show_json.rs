@@ -38,6 +38,36 @@ pub(super) fn write<'l>(
     Ok(())
 }
 
+/// Memory for text up to a limit: what is written beyond is dropped.
+pub(super) struct Bounded {
+    bytes: Vec<u8>,
+    limit: usize,
+}
+
+impl Bounded {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { bytes: Vec::new(), limit }
+    }
+
+    /// The text; cut right behind the limit where it is longer, so that it is longer than the limit still.
+    pub(super) fn into_text(self) -> anyhow::Result<String> {
+        Ok(String::from_utf8(self.bytes)?)
+    }
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.bytes.len() <= self.limit {
+            self.bytes.extend_from_slice(bytes);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 #[derive(Serialize)]
 struct JsonLog<'l> {
     name: &'l str,
