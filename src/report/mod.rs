@@ -1,7 +1,7 @@
 //! Reports as one HTML page: what `--html` writes.
 //!
-//! [`Page`] is what a page shows, made of the structures that the JSON is made of ([`comparison`], [`prediction`],
-//! [`release`]; `log show` makes its own). [`Page::html`] fills the template in `templates/report/` with it.
+//! [`Page`] is what a page shows, made of the structures that the JSON is made of ([`comparison()`], [`prediction()`],
+//! [`release()`]; `log show` makes its own). [`Page::html`] fills the template in `templates/report/` with it.
 //!
 //! A page holds text from files that an attacker may have written. Four things keep it text: every string in the view
 //! is a [`Text`], in which control characters and those that can't be seen are escaped; the template escapes markup;
