@@ -156,6 +156,8 @@ fn values(pcr: &PcrEntry, stage: Stage) -> Vec<Value> {
         let mut moves = all.clone();
         moves.dedup_by_key(|(_, digest)| *digest);
         if moves.len() > 1 || here.is_none() {
+            // That is the row above.
+            moves.retain(|(name, _)| *name != stage.name());
             values.extend(moves.into_iter().map(|(name, digest)| value(format!("from {name} on"), digest)));
         }
     }
