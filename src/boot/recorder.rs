@@ -1,6 +1,7 @@
 //! The recorder: the only way to make a measurement.
 
-use super::measurement::{Assumption, Content, Gap, GapCode, Measurement, Rule, Source};
+use super::cc::Program;
+use super::measurement::{Assumption, Content, Gap, GapCode, Measurement, NotCovered, Rule, Source};
 use super::secure_boot::ImageVerification;
 use super::stage::Stage;
 use crate::hashing::{DigestPlan, Segment};
@@ -19,6 +20,8 @@ pub struct Recording {
     pub assumptions: Vec<Assumption>,
     /// Remarks for the person who asked.
     pub warnings: Vec<String>,
+    /// Programs that leave out something, of what a TPM would get, in the registers of a confidential guest.
+    pub not_covered: Vec<NotCovered>,
 }
 
 /// Records one boot; its streams go into a plan that several boots may share.
@@ -27,6 +30,8 @@ pub(super) struct Recorder<'a> {
     plan: &'a mut DigestPlan,
     recording: Recording,
     stage: Stage,
+    /// How the program that runs measures into the registers of a confidential guest; `None` where PCRs are recorded.
+    program: Option<Program>,
     /// The firmware's checks of images: state that lives as long as the boot.
     pub(super) verification: ImageVerification,
 }
@@ -42,9 +47,11 @@ pub(super) struct Event {
 }
 
 impl<'a> Recorder<'a> {
-    pub(super) fn new(plan: &'a mut DigestPlan) -> Self {
+    /// `cc`: what reaches the registers of a confidential guest is recorded, not what reaches PCRs.
+    pub(super) fn new(plan: &'a mut DigestPlan, cc: bool) -> Self {
         Self {
             plan,
+            program: cc.then_some(Program::Same),
             recording: Recording::default(),
             stage: Stage::ExitBootServices,
             verification: ImageVerification::default(),
@@ -60,14 +67,43 @@ impl<'a> Recorder<'a> {
         self.stage = stage;
     }
 
+    /// Another program runs.
+    pub(super) fn program(&mut self, program: Program) {
+        self.program = self.program.map(|_| program);
+    }
+
+    /// The program that runs, where registers of a confidential guest are recorded.
+    pub(super) fn running(&self) -> Option<Program> {
+        self.program
+    }
+
+    /// What a program leaves out, in the registers of a confidential guest.
+    pub(super) fn not_covered(&mut self, program: impl Into<String>, what: impl Into<String>) {
+        let entry = NotCovered { program: program.into(), what: what.into() };
+        if self.program.is_some() && !self.recording.not_covered.contains(&entry) {
+            self.warn(format!("{} {}: the registers don't cover it", entry.program, entry.what));
+            self.recording.not_covered.push(entry);
+        }
+    }
+
+    /// The event as it reaches what is recorded.
+    fn admit(&self, event: Event) -> Option<Event> {
+        match self.program {
+            Some(program) => program.admit(event),
+            None => Some(event),
+        }
+    }
+
     /// Extends a PCR with the hash of `segments`.
     pub(super) fn measure(&mut self, event: Event, segments: impl IntoIterator<Item = Segment>) {
+        let Some(event) = self.admit(event) else { return };
         let content = Content::Stream(self.plan.add(segments));
         self.push(event, content);
     }
 
     /// Extends a PCR with what a recorded boot extended it with.
     pub(super) fn observe(&mut self, event: Event, digests: DigestSet) {
+        let Some(event) = self.admit(event) else { return };
         let content = Content::Observed(self.recording.observed.len());
         self.recording.observed.push(digests);
         self.push(event, content);
@@ -96,6 +132,7 @@ impl<'a> Recorder<'a> {
         reason: impl Into<String>,
         remedy: impl Into<String>,
     ) {
+        let Some(event) = self.admit(event) else { return };
         let content = Content::Unknown(self.recording.gaps.len());
         let (reason, remedy) = (reason.into(), remedy.into());
         self.recording.gaps.push(Gap { pcr: event.pcr, code, stage: self.stage, reason, remedy });

@@ -1,0 +1,132 @@
+//! The registers of a confidential guest, beside or instead of PCRs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::setting::BaselineMismatch;
+use super::{PcrPrediction, PredictError, Request, Status, digests_of, evaluate_register, replayed};
+use crate::boot::{CcGuest, GuestSupport, Recording, Scenario, SecureBootPolicy, VariableSource};
+use crate::hashing::{DigestPlan, Digests};
+use crate::secure_boot::LogVariableError;
+use crate::tcg::eventlog::MeasurementRegister;
+use crate::tcg::{Digest, DigestSet, HashAlgorithm};
+
+/// Which registers are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Registers {
+    /// PCRs of a TPM.
+    #[default]
+    Pcr,
+    /// The registers of a confidential guest: MRTD and RTMR0 to RTMR3.
+    Rtmr,
+    /// Both, of a machine that has both.
+    Both,
+}
+
+impl Registers {
+    /// The registers of a confidential guest are asked for.
+    #[must_use]
+    pub fn of_guest(self) -> bool {
+        self != Self::Pcr
+    }
+
+    /// The banks to hash in.
+    pub(super) fn banks(self, asked: &[HashAlgorithm]) -> Vec<HashAlgorithm> {
+        let mut banks = asked.to_vec();
+        if self.of_guest() && !banks.contains(&MeasurementRegister::BANK) {
+            banks.push(MeasurementRegister::BANK);
+        }
+        banks
+    }
+}
+
+/// The registers of a confidential guest in one way to boot. Everything is in SHA-384.
+#[derive(Debug, Clone)]
+pub struct GuestRegisters {
+    /// What is measured into them. A measurement names the PCR of the specifications.
+    pub recording: Recording,
+    /// The digests of the recording's measurements, in its order; `None` where they are not known.
+    pub digests: Vec<Option<DigestSet>>,
+    /// What each register holds.
+    pub registers: BTreeMap<MeasurementRegister, PcrPrediction>,
+    /// The value that a register starts from where it is not zeros: declared ones.
+    pub starts: BTreeMap<MeasurementRegister, Digest>,
+}
+
+/// The request with everything in its place that the registers asked for decide.
+pub(super) fn settled(mut request: Request) -> Result<Request, PredictError> {
+    request.guest.tpm |= request.registers == Registers::Both
+        || request.scenario.platform.guest_registers == GuestSupport::BesideTpm;
+    match request.registers {
+        Registers::Pcr => {}
+        Registers::Rtmr => {
+            request.banks = vec![MeasurementRegister::BANK];
+            request.baselines = std::mem::take(&mut request.guest_baselines);
+            request.scenario.cc = Some(request.guest.clone());
+            request.scenario.confidential_vm = true;
+        }
+        Registers::Both => {
+            request.scenario.confidential_vm = true;
+            if request.baselines.is_empty() && request.variables.is_none() {
+                request.variables = recorded_variables(&request)?;
+            }
+        }
+    }
+    Ok(request)
+}
+
+/// The Secure Boot variables that the guest's logs show, where they agree.
+fn recorded_variables(request: &Request) -> Result<Option<SecureBootPolicy>, BaselineMismatch> {
+    let [recorded] = request.guest_baselines.as_slice() else { return Ok(None) };
+    let source =
+        recorded.inputs.first().map_or(VariableSource::Declared, |input| VariableSource::Observed(*input));
+    match recorded.part.variables() {
+        Ok(variables) => Ok(Some(SecureBootPolicy { variables, source, ..SecureBootPolicy::default() })),
+        Err(LogVariableError::None) => Ok(None),
+        Err(error) => Err(BaselineMismatch::Log { logs: recorded.names(), error }),
+    }
+}
+
+/// One scenario for each way in which the guest was recorded, where PCRs are asked for beside its registers.
+pub(super) fn scenarios(request: &Request, scenario: Scenario) -> Vec<Scenario> {
+    if request.registers != Registers::Both || request.guest_baselines.is_empty() {
+        return vec![scenario];
+    }
+    let with = |recorded| Scenario { guest_baseline: Some(Arc::new(recorded)), ..scenario.clone() };
+    request.guest_baselines.iter().cloned().map(with).collect()
+}
+
+/// Records what reaches the guest's registers, where they are asked for.
+pub(super) fn record(
+    request: &Request,
+    scenario: &Scenario,
+    plan: &mut DigestPlan,
+) -> Result<Option<Recording>, PredictError> {
+    let scenario = match request.registers {
+        Registers::Pcr => return Ok(None),
+        Registers::Rtmr => scenario.clone(),
+        Registers::Both => Scenario {
+            cc: Some(request.guest.clone()),
+            baseline: scenario.guest_baseline.clone(),
+            ..scenario.clone()
+        },
+    };
+    replayed(request, &scenario, &[MeasurementRegister::BANK], plan).map(Some)
+}
+
+/// Extends the registers.
+pub(super) fn evaluate(recording: Recording, guest: &CcGuest, computed: &Digests) -> GuestRegisters {
+    let digests = digests_of(&recording, computed, &[MeasurementRegister::BANK]);
+    let declared = [(MeasurementRegister::MRTD, guest.mrtd), (MeasurementRegister::RTMR0, guest.rtmr0)];
+    let starts: BTreeMap<MeasurementRegister, Digest> =
+        declared.into_iter().filter_map(|(register, value)| Some((register, value?))).collect();
+    let registers = MeasurementRegister::ALL.into_iter().map(|register| {
+        let (start, untouched) = match starts.get(&register) {
+            Some(value) => (*value, Status::Declared),
+            None => (Digest::zero(MeasurementRegister::BANK), Status::AssumedUnused),
+        };
+        let shares = |pcr| MeasurementRegister::of_pcr(pcr) == Some(register);
+        (register, evaluate_register(vec![start], untouched, &recording, &digests, shares))
+    });
+    GuestRegisters { registers: registers.collect(), recording, digests, starts }
+}
