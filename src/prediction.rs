@@ -7,9 +7,8 @@ mod setting;
 use std::collections::BTreeMap;
 
 use crate::boot::{
-    Assumption, BootChain, BootError, CcGuest, Content, Declared, ExitBootServices, Gap, GapCode, InputId,
-    NamedImage, PartitionTable, RecordedPlatform, Recording, Scenario, SecureBootPolicy, Source, Stage,
-    choices, replay,
+    BootChain, BootError, CcGuest, Content, Declared, ExitBootServices, Gap, GapCode, InputId, NamedImage,
+    PartitionTable, RecordedPlatform, Recording, Scenario, SecureBootPolicy, Source, Stage, choices, replay,
 };
 use crate::hashing::{DigestPlan, Digests, HashError, Segment, StreamId};
 use crate::pe::{PeError, authenticode_segments};
@@ -96,23 +95,6 @@ impl Variant {
     /// What is measured, into PCRs and into the registers of a confidential guest.
     pub fn recordings(&self) -> impl Iterator<Item = &Recording> {
         [&self.recording].into_iter().chain(self.guest.as_ref().map(|guest| &guest.recording))
-    }
-
-    /// What was taken for granted, each once.
-    #[must_use]
-    pub fn assumptions(&self) -> Vec<Assumption> {
-        let mut all: Vec<Assumption> = Vec::new();
-        for assumption in self.recordings().flat_map(|recording| &recording.assumptions) {
-            match all.iter_mut().find(|known| known.id == assumption.id) {
-                Some(known) => {
-                    known.affects.extend(&assumption.affects);
-                    known.affects.sort_unstable();
-                    known.affects.dedup();
-                }
-                None => all.push(assumption.clone()),
-            }
-        }
-        all
     }
 }
 

@@ -218,6 +218,7 @@ pub(super) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
     let pcrs: Vec<PcrIndex> =
         args.pcrs.iter().map(|pcr| PcrIndex::try_from(*pcr)).collect::<Result<_, _>>()?;
     refuse_two_results_on_standard_output(args)?;
+    refuse_what_guests_lack(args)?;
     let to_output = args.output.as_deref().is_some_and(is_standard_output);
     let to_log = args.event_log.as_deref().is_some_and(is_standard_output);
     let needs_document = args.json || args.output.is_some();
@@ -239,6 +240,9 @@ pub(super) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
     }
     let all = predictions.all.as_slice();
     match args.format {
+        Some(Format::Pcrs) if args.boot.guest.registers() == Registers::Rtmr => {
+            print_json(&render::registers(all, args.stage))?;
+        }
         Some(Format::Pcrs) => print_json(&render::pcrs(all, args.stage, &pcrs))?,
         Some(Format::Systemd) => match render::systemd(all, args.stage, &pcrs)? {
             text if text.is_empty() => warn("no PCR has one known value at this stage"),
@@ -288,6 +292,33 @@ fn refuse_two_results_on_standard_output(args: &PredictArgs) -> anyhow::Result<(
         return Err(hinted("more than one result for standard output", "give -o or --event-log a file name"));
     }
     Ok(())
+}
+
+/// Not every form of output has a place for the registers of a confidential guest.
+fn refuse_what_guests_lack(args: &PredictArgs) -> anyhow::Result<()> {
+    let without = "leave it out, or predict PCRs";
+    let refused = match (args.boot.guest.registers(), args.format) {
+        (Registers::Pcr, _) => None,
+        (Registers::Both, Some(_)) => {
+            Some(("--format", "numbers of PCRs and of registers can't stand in one list"))
+        }
+        (Registers::Both, None) if args.stages => {
+            Some(("--stages", "registers of a confidential guest don't change after the kernel starts"))
+        }
+        (Registers::Rtmr, Some(Format::Systemd)) => {
+            Some(("--format systemd", "a policy of systemd's is about PCRs"))
+        }
+        (Registers::Rtmr, _) if args.stages => {
+            Some(("--stages", "registers of a confidential guest don't change after the kernel starts"))
+        }
+        (Registers::Rtmr, _) if !args.pcrs.is_empty() => Some(("--pcr", "no PCRs are predicted")),
+        (Registers::Rtmr, _) if args.event_log.is_some() => Some(("--event-log", "the log is that of a TPM")),
+        _ => None,
+    };
+    match refused {
+        Some((option, why)) => Err(hinted(format!("{option} with --registers: {why}"), without)),
+        None => Ok(()),
+    }
 }
 
 /// What was predicted, and how the boot was walked.

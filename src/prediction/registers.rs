@@ -1,11 +1,13 @@
 //! The registers of a confidential guest, beside or instead of PCRs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::setting::BaselineMismatch;
 use super::{PcrPrediction, PredictError, Request, Status, digests_of, evaluate_register, replayed};
-use crate::boot::{CcGuest, GuestSupport, Recording, Scenario, SecureBootPolicy, VariableSource};
+use crate::boot::{
+    Assumption, CcGuest, GuestSupport, RTMR3_UNUSED, Recording, Scenario, SecureBootPolicy, VariableSource,
+};
 use crate::hashing::{DigestPlan, Digests};
 use crate::secure_boot::LogVariableError;
 use crate::tcg::eventlog::MeasurementRegister;
@@ -43,6 +45,8 @@ impl Registers {
 /// The registers of a confidential guest in one way to boot. Everything is in SHA-384.
 #[derive(Debug, Clone)]
 pub struct GuestRegisters {
+    /// There is a TPM beside them.
+    pub tpm: bool,
     /// What is measured into them. A measurement names the PCR of the specifications.
     pub recording: Recording,
     /// The digests of the recording's measurements, in its order; `None` where they are not known.
@@ -51,6 +55,15 @@ pub struct GuestRegisters {
     pub registers: BTreeMap<MeasurementRegister, PcrPrediction>,
     /// The value that a register starts from where it is not zeros: declared ones.
     pub starts: BTreeMap<MeasurementRegister, Digest>,
+}
+
+impl GuestRegisters {
+    /// The registers that depend on an assumption of the recording.
+    #[must_use]
+    pub fn affected(&self, assumption: &Assumption) -> BTreeSet<MeasurementRegister> {
+        let rtmr3 = (assumption.id == RTMR3_UNUSED).then_some(MeasurementRegister::RTMR3);
+        assumption.affects.iter().filter_map(|pcr| MeasurementRegister::of_pcr(*pcr)).chain(rtmr3).collect()
+    }
 }
 
 /// The request with everything in its place that the registers asked for decide.
@@ -128,5 +141,5 @@ pub(super) fn evaluate(recording: Recording, guest: &CcGuest, computed: &Digests
         let shares = |pcr| MeasurementRegister::of_pcr(pcr) == Some(register);
         (register, evaluate_register(vec![start], untouched, &recording, &digests, shares))
     });
-    GuestRegisters { registers: registers.collect(), recording, digests, starts }
+    GuestRegisters { tpm: guest.tpm, registers: registers.collect(), recording, digests, starts }
 }
