@@ -122,6 +122,14 @@ impl Program {
     }
 }
 
+impl Program {
+    /// A tagged event that this program does not measure, while it measures others.
+    pub(super) fn leaves_out_tag(self, event: &Event) -> bool {
+        matches!(self, Self::Systemd(rules) if !rules.tagged)
+            && event.event_type == Some(EventType::EVENT_TAG)
+    }
+}
+
 /// A tagged event without its tag: the protocol's log gets `EV_IPL` and the description.
 fn as_text(event: Event) -> Event {
     /// Tag and length.
@@ -134,17 +142,17 @@ fn as_text(event: Event) -> Event {
 pub(super) fn systemd_begins(name: &str, version: &SystemdVersion, recorder: &mut Recorder<'_>) {
     let rules = CcRules::of(version);
     recorder.program(Program::Systemd(rules));
+    recorder.name_program(format!("{name} {version}"));
     if !rules.texts {
-        recorder.not_covered(
-            format!("{name} {version}"),
-            "measures nothing through the CC protocol (from 256 on it does)",
-        );
-    } else if !rules.tagged {
-        recorder.not_covered(
-            format!("{name} {version}"),
-            "does not measure through the CC protocol what a TPM gets as tagged events (from 261 on it does): loader.conf, the \
-             number of a profile, devicetrees, initrds and microcode of addons",
-        );
+        recorder.not_covered("measures nothing through the CC protocol (from 256 on it does)");
+    }
+}
+
+/// systemd-boot or systemd-stub leaves out `what`, which a TPM gets as a tagged event.
+pub(super) fn lacks_tagged(what: &str, recorder: &mut Recorder<'_>) {
+    if let Some(Program::Systemd(CcRules { texts: true, .. })) = recorder.running() {
+        let why = format!("does not measure {what} through the CC protocol (from 261 on it does)");
+        recorder.not_covered(why);
     }
 }
 
@@ -168,15 +176,15 @@ pub(super) fn linux_begins(
     let Some(guest) = &scenario.cc else { return true };
     if guest.tpm {
         recorder.program(Program::Silent);
-        let why = "measures its command line and initrd into the TPM only, as there is one";
-        recorder.not_covered("Linux", why);
+        recorder.name_program("Linux");
+        recorder.not_covered("measures its command line and initrd into the TPM only, as there is one");
         return false;
     }
     recorder.program(Program::Same);
     let Some(version) = version.filter(|version| *version < FIRST_LINUX) else { return true };
     recorder.program(Program::Silent);
+    recorder.name_program(format!("Linux {version}"));
     recorder.not_covered(
-        format!("Linux {version}"),
         "does not measure its command line and initrd through the CC protocol (from 6.9 on it does)",
     );
     let statement = format!(

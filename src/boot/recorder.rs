@@ -1,6 +1,6 @@
 //! The recorder: the only way to make a measurement.
 
-use super::cc::Program;
+use super::cc::{self, Program};
 use super::measurement::{Assumption, Content, Gap, GapCode, Measurement, NotCovered, Rule, Source};
 use super::secure_boot::ImageVerification;
 use super::stage::Stage;
@@ -32,6 +32,7 @@ pub(super) struct Recorder<'a> {
     stage: Stage,
     /// How the program that runs measures into the registers of a confidential guest; `None` where PCRs are recorded.
     program: Option<Program>,
+    program_name: String,
     /// The firmware's checks of images: state that lives as long as the boot.
     pub(super) verification: ImageVerification,
 }
@@ -52,6 +53,7 @@ impl<'a> Recorder<'a> {
         Self {
             plan,
             program: cc.then_some(Program::Same),
+            program_name: String::new(),
             recording: Recording::default(),
             stage: Stage::ExitBootServices,
             verification: ImageVerification::default(),
@@ -77,9 +79,14 @@ impl<'a> Recorder<'a> {
         self.program
     }
 
-    /// What a program leaves out, in the registers of a confidential guest.
-    pub(super) fn not_covered(&mut self, program: impl Into<String>, what: impl Into<String>) {
-        let entry = NotCovered { program: program.into(), what: what.into() };
+    /// What the program that runs is called, with its version where that matters.
+    pub(super) fn name_program(&mut self, name: impl Into<String>) {
+        self.program_name = name.into();
+    }
+
+    /// What the program that runs leaves out, in the registers of a confidential guest.
+    pub(super) fn not_covered(&mut self, what: impl Into<String>) {
+        let entry = NotCovered { program: self.program_name.clone(), what: what.into() };
         if self.program.is_some() && !self.recording.not_covered.contains(&entry) {
             self.warn(format!("{} {}: the registers don't cover it", entry.program, entry.what));
             self.recording.not_covered.push(entry);
@@ -87,11 +94,12 @@ impl<'a> Recorder<'a> {
     }
 
     /// The event as it reaches what is recorded.
-    fn admit(&self, event: Event) -> Option<Event> {
-        match self.program {
-            Some(program) => program.admit(event),
-            None => Some(event),
+    fn admit(&mut self, event: Event) -> Option<Event> {
+        let Some(program) = self.program else { return Some(event) };
+        if program.leaves_out_tag(&event) {
+            cc::lacks_tagged(&event.description, self);
         }
+        program.admit(event)
     }
 
     /// Extends a PCR with the hash of `segments`.

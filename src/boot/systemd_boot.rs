@@ -175,6 +175,9 @@ pub(super) fn run(
 fn measure_loader_conf(chain: &BootChain, recorder: &mut Recorder<'_>) {
     const TAG: u32 = 0xF5BC_582A;
     if let Some(Program::Systemd(CcRules { tagged: false, .. })) = recorder.running() {
+        if chain.medium.as_ref().is_none_or(|medium| medium.loader_conf.is_some()) {
+            cc::lacks_tagged("loader.conf", recorder);
+        }
         return;
     }
     let Some(medium) = &chain.medium else {

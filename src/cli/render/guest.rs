@@ -36,7 +36,6 @@ fn values(prediction: &Prediction, stage: Stage) -> String {
         ("REGISTER", Align::Left),
         ("VALUE", Align::Left),
         ("FROM", Align::Left),
-        ("WHEN", Align::Left),
     ]);
     for register in MeasurementRegister::ALL {
         let held = |guest: &GuestRegisters| guest.registers.get(&register)?.values.get(&stage).cloned();
@@ -45,8 +44,11 @@ fn values(prediction: &Prediction, stage: Stage) -> String {
         let mut seen = BTreeSet::new();
         for (variant, guest) in guests(prediction) {
             let Some(value) = held(guest) else { continue };
-            let when = if all.len() == 1 { String::new() } else { condition(variant) };
-            if !seen.insert((value.digests.clone(), when.clone())) {
+            let mut from = from(guest, register, stage, &value);
+            if all.len() > 1 {
+                from.push_str(&format!("; {}", condition(variant)));
+            }
+            if !seen.insert((value.digests.clone(), from.clone())) {
                 continue;
             }
             let style = if value.status == Status::AssumedUnused { FAINT } else { GOOD };
@@ -54,8 +56,7 @@ fn values(prediction: &Prediction, stage: Stage) -> String {
                 Cell::from(register.get().to_string()),
                 Cell::from(register.name()),
                 Cell::styled(digest(&value), style),
-                Cell::styled(from(guest, register, stage, &value), FAINT),
-                Cell::styled(when, FAINT),
+                Cell::styled(from, FAINT),
             ]);
         }
     }
