@@ -283,9 +283,11 @@ fn a_document_of_registers_is_sound_and_is_refused_where_pcrs_are_demanded() {
     let run = premeasure(["predict", &tiny(), "--registers", "rtmr", "-o", &path]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert_eq!(premeasure(["validate", &path]).code, Some(0));
-    for arguments in
-        [vec!["export", "json", &path], vec!["export", "constellation", &path], vec!["diff", &path, &path]]
-    {
+    for arguments in [
+        vec!["export", "--format", "constellation", &path],
+        vec!["export", "--format", "csv", &path],
+        vec!["diff", &path, &path],
+    ] {
         let run = premeasure(&arguments);
         assert_eq!(run.code, Some(2), "{arguments:?}: {}", run.text());
         assert!(run.stderr.contains("has no PCRs"), "{arguments:?}: {}", run.stderr);
@@ -390,6 +392,22 @@ fn events_of_a_stub_in_a_real_guest_are_those_predicted() {
     let of_log: Vec<(String, String)> = seen.iter().step_by(2).cloned().collect();
     assert_eq!(of_log.len(), 6, "the log's sections");
     assert_eq!(names, of_log, "the same six sections in the same order: .linux to .sbat");
+}
+
+/// The log of a TPM and that of a guest have to be of one machine: here their PK differs.
+#[test]
+fn baselines_of_two_machines_are_refused() {
+    let test = "baselines_of_two_machines_are_refused";
+    let Some((log, _)) = guest(test, "ccel-gke-tdx-uki") else { return };
+    let pcrs = pcr_log();
+    let run =
+        premeasure(["predict", &tiny(), "--registers", "both", "--baseline", &log, "--baseline", &pcrs]);
+    assert_eq!(run.code, Some(2), "{}", run.text());
+    assert!(run.stderr.contains("variable PK is not that of eventlog.bin"), "{}", run.stderr);
+    let run =
+        premeasure(["predict", &tiny(), "--registers", "both", "--baseline", &log, "--secure-boot", "on"]);
+    assert_eq!(run.code, Some(2), "{}", run.text());
+    assert!(run.stderr.contains("recorded with Secure Boot off"), "{}", run.stderr);
 }
 
 #[test]

@@ -209,6 +209,7 @@ pub(super) fn load_kernel(
 
 /// The kernel leaves the firmware behind.
 pub(super) fn exit_boot_services(scenario: &Scenario, recorder: &mut Recorder<'_>) {
+    recorder.program(cc::Program::Same);
     if let Some(recorded) = scenario.baseline.as_ref().filter(|recorded| recorded.shows_exit()) {
         recorded.exit_boot_services(recorder);
         return;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use super::setting::BaselineMismatch;
 use super::{PcrPrediction, PredictError, Request, Status, digests_of, evaluate_register, replayed};
 use crate::boot::{
-    Assumption, CcGuest, GuestSupport, RTMR3_UNUSED, Recording, Scenario, SecureBootPolicy, VariableSource,
+    Assumption, CcGuest, GuestSupport, RTMR3_UNUSED, RecordedPlatform, Recording, Scenario, SecureBootPolicy,
+    VariableSource,
 };
 use crate::hashing::{DigestPlan, Digests};
-use crate::secure_boot::LogVariableError;
+use crate::secure_boot::{Content, Key, LogVariableError, SecureBootVariables};
 use crate::tcg::eventlog::MeasurementRegister;
 use crate::tcg::{Digest, DigestSet, HashAlgorithm};
 
@@ -80,6 +81,9 @@ pub(super) fn settled(mut request: Request) -> Result<Request, PredictError> {
         }
         Registers::Both => {
             request.scenario.confidential_vm = true;
+            for recorded in &request.guest_baselines {
+                check_one_machine(&request, recorded)?;
+            }
             if request.baselines.is_empty() && request.variables.is_none() {
                 request.variables = recorded_variables(&request)?;
             }
@@ -88,16 +92,50 @@ pub(super) fn settled(mut request: Request) -> Result<Request, PredictError> {
     Ok(request)
 }
 
+/// What the guest's log says about Secure Boot has to fit what is known otherwise: the same variables decide PCRs and
+/// registers.
+fn check_one_machine(request: &Request, recorded: &RecordedPlatform) -> Result<(), BaselineMismatch> {
+    let Some(logged) = variables(recorded)? else { return Ok(()) };
+    if let (Some(asked), Some(found)) = (request.secure_boot, logged.state())
+        && asked != found
+    {
+        return Err(BaselineMismatch::SecureBoot { logs: recorded.names(), recorded: found });
+    }
+    let given = request.variables.iter().map(|known| ("--variables".to_owned(), known.variables.clone()));
+    let mut others: Vec<(String, SecureBootVariables)> = given.collect();
+    for other in &request.baselines {
+        others.extend(variables(other)?.map(|variables| (other.names(), variables)));
+    }
+    for (other, known) in others {
+        let differs = |key: &Key| {
+            let (one, other) = (logged.key(*key), known.key(*key));
+            *one != Content::Unknown && *other != Content::Unknown && one != other
+        };
+        let state = matches!((logged.state(), known.state()), (Some(one), Some(other)) if one != other);
+        let name = Key::ALL.iter().find(|key| differs(key)).map(|key| key.name());
+        if let Some(variable) = name.or(state.then_some("SecureBoot")) {
+            return Err(BaselineMismatch::OtherMachine { logs: recorded.names(), other, variable });
+        }
+    }
+    Ok(())
+}
+
+/// The Secure Boot variables that a recorded boot shows.
+fn variables(recorded: &RecordedPlatform) -> Result<Option<SecureBootVariables>, BaselineMismatch> {
+    match recorded.part.variables() {
+        Ok(variables) => Ok(Some(variables)),
+        Err(LogVariableError::None) => Ok(None),
+        Err(error) => Err(BaselineMismatch::Log { logs: recorded.names(), error }),
+    }
+}
+
 /// The Secure Boot variables that the guest's logs show, where they agree.
 fn recorded_variables(request: &Request) -> Result<Option<SecureBootPolicy>, BaselineMismatch> {
     let [recorded] = request.guest_baselines.as_slice() else { return Ok(None) };
     let source =
         recorded.inputs.first().map_or(VariableSource::Declared, |input| VariableSource::Observed(*input));
-    match recorded.part.variables() {
-        Ok(variables) => Ok(Some(SecureBootPolicy { variables, source, ..SecureBootPolicy::default() })),
-        Err(LogVariableError::None) => Ok(None),
-        Err(error) => Err(BaselineMismatch::Log { logs: recorded.names(), error }),
-    }
+    let variables = variables(recorded)?;
+    Ok(variables.map(|variables| SecureBootPolicy { variables, source, ..SecureBootPolicy::default() }))
 }
 
 /// One scenario for each way in which the guest was recorded, where PCRs are asked for beside its registers.
