@@ -284,7 +284,7 @@ fn a_document_of_registers_is_sound_and_is_refused_where_pcrs_are_demanded() {
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert_eq!(premeasure(["validate", &path]).code, Some(0));
     for arguments in [
-        vec!["export", "--format", "constellation", &path],
+        vec!["export", "--format", "keylime", &path],
         vec!["export", "--format", "csv", &path],
         vec!["diff", &path, &path],
     ] {

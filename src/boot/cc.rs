@@ -107,9 +107,7 @@ pub(super) enum Program {
 impl Program {
     /// The event as it reaches a register; `None` where it does not.
     pub(super) fn admit(self, event: Event) -> Option<Event> {
-        if MeasurementRegister::of_pcr(event.pcr).is_none() {
-            return None;
-        }
+        MeasurementRegister::of_pcr(event.pcr)?;
         // Images and authorities are the firmware's, whoever has them loaded.
         let own = !matches!(event.pcr.get(), 2 | 4 | 7);
         match (self, event.event_type) {

@@ -57,7 +57,7 @@ fn make(args: &MakeArgs) -> anyhow::Result<ExitCode> {
     for path in &args.logs {
         parts.extend(read(path)?.1);
     }
-    if parts.iter().any(|part| part.kind != parts[0].kind) {
+    if parts.windows(2).any(|pair| matches!(pair, [one, other] if one.kind != other.kind)) {
         return Err(hinted(
             "logs of PCRs and of a confidential guest's registers are given: a profile is of one kind",
             "make one of each",
