@@ -142,7 +142,7 @@ fn pcr_log() -> String {
 }
 
 /// A document's value of a register right before user space.
-fn register<'a>(document: &'a Value, index: usize) -> Option<&'a str> {
+fn register(document: &Value, index: usize) -> Option<&str> {
     let register = &document["variants"][0]["guest"]["registers"][index];
     assert_eq!(register["index"], index);
     let values = register["values"].as_array().expect("values");
@@ -375,7 +375,7 @@ fn events_of_a_stub_in_a_real_guest_are_those_predicted() {
     let seen: Vec<(String, String)> = log
         .events()
         .filter(|event| event.register == 3)
-        .map(|event| (event.digest(sha384).expect("a digest").to_string(), hex::encode(&event.data)))
+        .map(|event| (event.digest(sha384).expect("a digest").to_string(), hex::encode(event.data)))
         .collect();
     let document: Value = premeasure(["predict", &tiny(), "--registers", "rtmr", "--json"]).json();
     let predicted = document["variants"][0]["guest"]["measurements"].as_array().expect("measurements").iter();
