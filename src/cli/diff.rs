@@ -64,6 +64,12 @@ enum Format {
 
 pub(super) fn run(args: &DiffArgs) -> anyhow::Result<ExitCode> {
     let (old, new) = (document(&args.old, &args.boot)?, document(&args.new, &args.boot)?);
+    for (path, document) in [(&args.old, &old), (&args.new, &new)] {
+        if !document.has_pcrs() {
+            let text = format!("{}: has no PCRs, and only these are compared here", path.display());
+            return Err(hinted(text, "predict with --registers pcr or both"));
+        }
+    }
     if !old.banks.iter().any(|bank| new.banks.contains(bank)) {
         let text = format!("no bank in common: {} and {}", old.banks.join(", "), new.banks.join(", "));
         return Err(hinted(text, "predict one of them again with --bank"));

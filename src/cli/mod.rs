@@ -25,6 +25,7 @@ mod predict;
 mod progress;
 #[cfg(feature = "tpm")]
 mod quote;
+mod registers;
 mod render;
 mod secure_boot;
 mod sign;

@@ -33,6 +33,9 @@ pub struct Comparison {
     pub expected: ExpectedSide,
     /// What was observed.
     pub observed: ObservedSide,
+    /// `rtmr` where registers of a confidential guest were compared, counted as in CC event logs; absent for PCRs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registers: Option<&'static str>,
     /// The stage whose values were compared.
     pub stage: &'static str,
     /// Nothing later counts as a match.

@@ -30,6 +30,7 @@ Examples:
   premeasure compare uki.efi pcrs.yaml --loader systemd-bootx64.efi   values alone: what would give them
   premeasure compare disk.img --live                               this machine
   premeasure compare measurements.json pcrs.json --json            a policy of Constellation, Keylime, AWS, ...
+  premeasure compare uki.efi ccel.bin --registers rtmr --baseline earlier-ccel.bin   a TDX guest's registers
   premeasure compare yesterday.bin today.bin                       two boots of one machine
   premeasure compare reference.json eventlog.bin --html why.html   also as a page for the browser")]
 pub(super) struct CompareArgs {
@@ -74,8 +75,8 @@ impl CompareArgs {
 
 pub(super) fn run(args: &CompareArgs) -> anyhow::Result<ExitCode> {
     let options = args.options()?;
-    let observed = input::observed(args, &options)?;
-    let expected = input::expected(args, observed.observations.first())?;
+    let mut observed = input::observed(args, &options)?;
+    let expected = input::expected(args, &mut observed.observations)?;
     let evidence = |candidate: &Candidate, observation: &Observation| {
         expected.evidence(args, candidate, observation, &options)
     };
@@ -96,6 +97,10 @@ pub(super) fn run(args: &CompareArgs) -> anyhow::Result<ExitCode> {
 
 fn explain_error(error: CompareError) -> anyhow::Error {
     match error {
+        CompareError::OtherRegisters { .. } => hinted(
+            error.to_string(),
+            "predict --registers rtmr is for CC event logs and register values of a guest, --registers pcr for those of a TPM",
+        ),
         CompareError::NoCommonBank { .. } => {
             hinted(error.to_string(), "--bank computes others where EXPECTED is an image")
         }

@@ -13,6 +13,7 @@ use super::model::{BY_STRENGTH, Candidate, Event};
 use super::report::{EventRow, Generator};
 use crate::boot::Stage;
 use crate::reference::{Document, Image};
+use crate::tcg::eventlog::RegisterKind;
 use crate::tcg::{HashAlgorithm, PcrIndex};
 
 use components::Components;
@@ -190,8 +191,8 @@ pub fn diff(
 ) -> ReleaseDiff {
     let bank = common_bank(old, new);
     let sides = (
-        expectation_of_document(old_name, old).candidates,
-        expectation_of_document(new_name, new).candidates,
+        expectation_of_document(old_name, old, RegisterKind::Pcr).candidates,
+        expectation_of_document(new_name, new, RegisterKind::Pcr).candidates,
     );
     let (pairs, removed, added) = paired(&old.images, &new.images);
     let images: Vec<ImageDiff> =
