@@ -55,8 +55,9 @@ pub struct BrokenLog<'a> {
 }
 
 impl<'a> EventLog<'a> {
-    /// Records that a log may have. Firmware writes some hundred.
-    pub const MAX_EVENTS: u32 = 1 << 20;
+    /// Records that a log may have. Firmware writes some hundred, and the largest memory area that one has declared
+    /// (td-shim's `CCEL`, 1 MiB) has place for 32,768 of the smallest.
+    pub const MAX_EVENTS: u32 = 1 << 16;
 
     /// Reads a log: with or without the ACPI table `CCEL` in front, with or without padding behind.
     ///
@@ -224,6 +225,7 @@ impl<'a> EventLog<'a> {
                     ParseErrorKind::TooLarge { found: self.count.into(), limit: Self::MAX_EVENTS.into() };
                 break Err(reader.error("event log", kind));
             }
+            let start = reader;
             match Event::read(&mut reader, layout, self.count) {
                 Ok(event) => {
                     only_runtime_registers &=
@@ -231,7 +233,13 @@ impl<'a> EventLog<'a> {
                     only_known_registers &= event.event_type == EventType::NO_ACTION || event.register <= 4;
                     self.accept(reader.offset());
                 }
-                Err(error) => break Err(error),
+                Err(error) => match Trailer::instead_of_record(start, layout) {
+                    Some(trailer) => {
+                        self.trailer = trailer;
+                        break Ok(());
+                    }
+                    None => break Err(error),
+                },
             }
         };
         self.header = header;
