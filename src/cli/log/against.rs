@@ -177,9 +177,11 @@ fn words(row: &Row) -> (&'static str, anstyle::Style, String) {
             ("equal, but", CAUTION, (*why).to_owned())
         }
         Verdict::BankNotInLog => ("bank not in the log", CAUTION, String::new()),
-        Verdict::NotInLog => {
-            ("not in the log", BAD, format!("the machine has {}, the log has no event for it", row.given))
-        }
+        Verdict::NotInLog => (
+            "not in the log",
+            BAD,
+            format!("extended after the log or past it, by what is not known: the machine has {}", row.given),
+        ),
         Verdict::Differs => {
             ("differs", BAD, format!("the log gives {replayed}, the machine has {}", row.given))
         }

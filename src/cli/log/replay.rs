@@ -67,8 +67,9 @@ pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     }
     let outcome = timeline::replay(&logs.logs)?;
     let indices = nv_indices(&logs.logs);
+    let against = args.against.values()?;
     say(&logs.logs, &outcome.0);
-    let code = match args.against.values()? {
+    let code = match against {
         Some((given, machine_id)) => {
             let comparison = compare(&logs.logs, &outcome, &given, machine_id.as_deref(), &args.bank);
             if args.json {

@@ -221,8 +221,10 @@ impl<'a> EventLog<'a> {
                 break Ok(());
             }
             if self.count >= Self::MAX_EVENTS {
-                let kind =
-                    ParseErrorKind::TooLarge { found: self.count.into(), limit: Self::MAX_EVENTS.into() };
+                let kind = ParseErrorKind::TooLarge {
+                    found: u64::from(self.count).saturating_add(1),
+                    limit: Self::MAX_EVENTS.into(),
+                };
                 break Err(reader.error("event log", kind));
             }
             let start = reader;
