@@ -198,3 +198,15 @@ fn headers_of_tpm_1_2_logs_are_decoded() {
         assert!(BootLog::read(&cut).error.is_none());
     }
 }
+
+/// The type of an event is covered by no digest, so its name must not stand in a field that is.
+#[test]
+fn the_name_of_a_type_is_no_part_of_a_verified_field() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = [start(&ALL, &BOTH), event(17, 0x402, &[0xAB; 4], &[0xAB; 4], &BOTH)].concat();
+    let path = file(folder.path(), "txt.bin", log);
+    let output = premeasure(&[&"log", &"show", &"--verbose", &"--pcr", &"17", &path]);
+    let shown = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(shown.contains("  verified  Event  abababab\n"), "{shown}");
+    assert!(shown.contains("  claimed   EventType  0x00000402 (EVTYPE_HASH_START)\n"), "{shown}");
+}

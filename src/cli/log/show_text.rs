@@ -6,7 +6,7 @@ use super::input::Logs;
 use super::show::{Shown, Trust};
 use crate::cli::output::{BAD, CAUTION, FAINT, GOOD, STRONG, print, printable, styled};
 use crate::cli::table::{Align, Cell, Table};
-use crate::tcg::event_data::{Field, Value};
+use crate::tcg::event_data::{Field, Value, txt_type_name};
 
 /// Digits of a digest in the table.
 const SHORT_DIGEST: usize = 16;
@@ -119,7 +119,9 @@ fn verbose(logs: &Logs<'_>, event: &Shown<'_>) -> String {
         let (word, style) = vouched(event);
         let _ = writeln!(text, "  {}  the value of {}", styled(style, word), register(event));
     }
-    let _ = writeln!(text, "  {}  EventType  {}", mark_wide(Trust::Claimed), printable(&event.type_name()));
+    let of_txt = record.event_type().and_then(txt_type_name).map(|name| format!(" ({name})"));
+    let name = event.type_name() + of_txt.as_deref().unwrap_or_default();
+    let _ = writeln!(text, "  {}  EventType  {}", mark_wide(Trust::Claimed), printable(&name));
     if let Some(problem) = &event.problem {
         let _ = writeln!(text, "  {}  {}", styled(BAD, "undecodable"), printable(problem));
     }
