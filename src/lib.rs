@@ -8,6 +8,7 @@ pub mod bytes;
 pub mod capture;
 pub mod cli;
 pub mod compare;
+mod crc;
 pub mod disk;
 pub mod export;
 pub mod grub;

@@ -27,6 +27,7 @@ mod quote;
 mod render;
 mod secure_boot;
 mod sign;
+mod split_artifacts;
 mod table;
 mod validate;
 mod verify;

@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
-use super::build_results::BuildResults;
 use super::input::{display_name, open};
 use super::medium::{self, MediumArgs, Subject};
 use super::output::{hinted, print, print_json, warn, write_to};
@@ -303,10 +302,10 @@ impl Predictions {
             let material = materials::recognise(&display_name(path), &bytes);
             self.materials.push(material.with_context(|| format!("--sbom {}", path.display()))?);
         }
-        if !image.is_dir() || self.all.iter().all(|prediction| prediction.chain.inputs.is_empty()) {
+        if self.all.iter().all(|prediction| prediction.chain.inputs.is_empty()) {
             return Ok(());
         }
-        let Some(results) = BuildResults::find(image).ok().flatten() else { return Ok(()) };
+        let Some(results) = super::medium::build_results(image) else { return Ok(()) };
         self.materials.extend(results.manifest()?);
         for (name, why) in results.wrong_sums(false)? {
             self.warnings.push(format!("{name}: {why}"));
