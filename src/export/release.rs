@@ -33,6 +33,10 @@ pub struct Export<'d> {
     pub signer: Option<&'d dyn Signer>,
     /// Assumptions that were accepted.
     pub accepted: &'d Accepted,
+    /// The only file that was asked for, of a format that has several.
+    pub part: Option<&'d str>,
+    /// What happened when the documents were merged.
+    pub notes: Vec<String>,
 }
 
 /// Assumptions that somebody vouches for.
@@ -130,7 +134,9 @@ impl<'d> Export<'d> {
                     value.enforced = false;
                 }
             }
-            release.demand_measured()?;
+            if !output.single_events {
+                release.demand_measured()?;
+            }
         }
         Ok(())
     }
@@ -201,6 +207,12 @@ impl<'d> Export<'d> {
                 .collect()
         };
         key(one) == key(other)
+    }
+
+    /// This file is to be written.
+    #[must_use]
+    pub fn wants(&self, part: &str) -> bool {
+        self.part.is_none_or(|wanted| wanted == part)
     }
 
     /// Measurements of a boot up to the last stage, of the PCRs that may be written.

@@ -19,9 +19,10 @@ pub struct Report {
 impl Report {
     /// The account of an export that produced `output`.
     pub(super) fn new(export: &Export<'_>, output: &Output) -> Self {
-        let mut warnings: Vec<String> = super::select::mixture_warning(export).into_iter().collect();
+        let mut warnings: Vec<String> = super::alternatives::warnings(export).into_iter().collect();
         warnings.extend(output.warnings.iter().cloned());
-        let notes = notes(export).into_iter().chain(output.dropped.iter().cloned());
+        let left_out = output.dropped.iter().chain(&export.notes);
+        let notes = notes(export).into_iter().chain(left_out.clone().cloned());
         let notes = notes.chain(accepted_boots(export)).chain(untold(export)).collect();
         let json = object([
             ("format", export.exporter.name.into()),
@@ -29,7 +30,7 @@ impl Report {
             ("banks", list(export.banks.iter().map(|bank| bank.name()))),
             ("variants", list(export.releases.iter().map(|release| variant(export, release)))),
             ("files", list(output.parts.iter().map(|part| part.file.as_str()))),
-            ("left_out", list(output.dropped.iter().map(String::as_str))),
+            ("left_out", list(left_out.map(String::as_str))),
             ("warnings", list(warnings.iter().map(String::as_str))),
         ]);
         Self { json, notes, warnings }
@@ -79,7 +80,16 @@ fn variant(export: &Export<'_>, release: &Release<'_>) -> Json {
 
 /// Several boots are acceptable, which may be more than somebody meant who left a question open when predicting.
 fn accepted_boots(export: &Export<'_>) -> Option<String> {
-    let boots: Vec<&str> = export.distinct().iter().map(|release| release.id.as_str()).collect();
+    let several =
+        export.releases.iter().any(|release| export.releases.iter().any(|r| r.file != release.file));
+    let boots: Vec<String> = export
+        .distinct()
+        .iter()
+        .map(|release| match several {
+            true => format!("{} ({})", release.id, release.file),
+            false => release.id.clone(),
+        })
+        .collect();
     (boots.len() > 1).then(|| format!("{} boots are acceptable: {}", boots.len(), boots.join(", ")))
 }
 

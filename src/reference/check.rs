@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::document::{BankDigests, Document, KIND, MeasurementEntry, PcrEntry, VariantEntry};
+use super::event_data;
 use crate::boot::GapCode;
-use crate::tcg::{Digest, EventType, HashAlgorithm, PcrIndex, extend};
+use crate::tcg::{Digest, HashAlgorithm, PcrIndex, extend};
 
 /// Statuses of values, as [`ValueEntry`](super::document::ValueEntry) has them.
 const COMPUTED: &str = "computed";
@@ -205,7 +206,9 @@ fn check_measurement(
     match (&measurement.digests, &measurement.gap) {
         (Some(digests), None) => {
             check_digests(digests, banks, &format!("{place}.digests"), findings);
-            check_data(measurement, place, findings);
+            if let Some(problem) = event_data::problem(measurement) {
+                findings.add(format!("{place}.event_data"), problem);
+            }
         }
         (None, Some(code)) => {
             if !GapCode::ALL.iter().any(|known| known.name() == code) {
@@ -232,25 +235,6 @@ fn check_digests(digests: &BankDigests, banks: &[HashAlgorithm], place: &str, fi
     }
     for name in digests.keys().filter(|name| !banks.iter().any(|bank| bank.name() == name.as_str())) {
         findings.add(format!("{place}.{name}"), "is a bank that the document does not have");
-    }
-}
-
-/// Where the event data is what was hashed, it has to hash to the digest.
-fn check_data(measurement: &MeasurementEntry, place: &str, findings: &mut Findings) {
-    let hashes_data = match measurement.event_type.as_deref().and_then(EventType::from_name) {
-        Some(EventType::SEPARATOR | EventType::EFI_ACTION) => true,
-        None => measurement.event_type.is_none(),
-        Some(_) => false,
-    };
-    let Some(data) = measurement.event_data.as_deref().filter(|_| hashes_data) else { return };
-    let Ok(data) = hex::decode(data) else {
-        return findings.add(format!("{place}.event_data"), "is not hexadecimal");
-    };
-    for (name, text) in measurement.digests.iter().flatten() {
-        let bank = HashAlgorithm::ALL.into_iter().find(|bank| bank.name() == name);
-        if bank.is_some_and(|bank| Digest::of(bank, &data).to_string() != *text) {
-            findings.add(format!("{place}.digests.{name}"), "is not the digest of the event data");
-        }
     }
 }
 

@@ -67,7 +67,8 @@ fn what_was_written_is_read_back() {
         }
     }
     assert_eq!(with("bottlerocket", &bank), lists);
-    let kms = with("aws-kms", &["--principal", "arn:aws:iam::1:role/x", "--admin", "arn:aws:iam::1:root"]);
+    let kms =
+        with("aws-kms", &["--principal", "arn:aws:iam::111122223333:role/x", "--admin", "111122223333"]);
     assert_eq!(kms.len(), 2);
     assert_eq!(kms[0][&4][0].len(), 96);
 }
