@@ -106,7 +106,7 @@ pub(super) fn problem(measurement: &MeasurementEntry) -> Option<&'static str> {
             (untagged(&data, tag).is_some_and(hashed), "is not what was hashed, behind its tag")
         }
         Relation::BehindKind => {
-            (behind_kind(&data).is_some_and(|text| hashed(text)), "is not what was hashed, behind its kind")
+            (behind_kind(&data).is_some_and(hashed), "is not what was hashed, behind its kind")
         }
         Relation::SectionName => match (&measurement.source.section, utf16(&data)) {
             (Some(section), name) => {
