@@ -8,6 +8,7 @@ mod documents;
 mod formats;
 mod imports;
 mod nitro;
+mod options;
 mod refusals;
 mod rego;
 mod signing;
