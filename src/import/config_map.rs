@@ -77,7 +77,7 @@ mod tests {
             let text = entry(yaml(value).as_bytes(), "key").unwrap_or_else(|| panic!("{value}"));
             let read: BTreeMap<String, u8> =
                 serde_json::from_str(&text).unwrap_or_else(|e| panic!("{text}: {e}"));
-            assert_eq!(read["a"], 1);
+            assert_eq!(read.get("a"), Some(&1));
         }
         let json = br#"{"kind":"ConfigMap","data":{"key":"{\"a\": 1}"}}"#;
         assert_eq!(entry(json, "key").as_deref(), Some("{\"a\": 1}"));

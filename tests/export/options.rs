@@ -60,76 +60,6 @@ fn values_of_options_are_checked() {
     }
 }
 
-/// 32 KiB is what KMS takes; more is refused before AWS does. What no longer fits in a readable form is written in one line.
-#[test]
-fn key_policies_beyond_the_limit_are_refused() {
-    let folder = folder("kms-limit");
-    let arguments = ["--format", "aws-kms", "--principal", "arn:aws:iam::111122223333:role/os"];
-    let boots = |count: usize| {
-        let mut documents = Vec::new();
-        for number in 0..count {
-            let mut document: Value = read_json(Doc::Aws257.path());
-            // Another release: other files, and another inner kernel in PCR 4.
-            release(&mut document, number);
-            let path = folder.join(format!("{number}.json"));
-            std::fs::write(&path, document.to_string()).expect("writable");
-            documents.push(path);
-        }
-        let paths: Vec<&str> = documents.iter().map(|path| text(path)).collect();
-        premeasure([&["export"], &paths[..], &arguments].concat())
-    };
-    let run = boots(48);
-    assert_eq!(run.code, Some(0), "{}", run.stderr);
-    assert!(run.stdout.len() <= 32768, "{}", run.stdout.len());
-    assert_eq!(run.json::<Value>()["Statement"].as_array().expect("statements").len(), 48);
-    let run = boots(80);
-    assert_eq!(run.code, Some(2));
-    assert!(run.stdout.is_empty() && run.stderr.contains("KMS takes 32768"), "{}", run.stderr);
-}
-
-/// The document of another release: the last load of PCR 4 has other digests, and the PCR the values that follow.
-fn release(document: &mut Value, number: usize) {
-    use sha2::Digest as _;
-    let hash = |bank: &str, bytes: &[u8]| match bank {
-        "sha256" => hex::encode(sha2::Sha256::digest(bytes)),
-        _ => hex::encode(sha2::Sha384::digest(bytes)),
-    };
-    let image = hash("sha256", number.to_string().as_bytes());
-    document["images"][0]["inputs"][0]["sha256"] = json!(image);
-    let variant = &mut document["variants"][0];
-    let events = variant["measurements"].as_array_mut().expect("a list");
-    let last = events.iter_mut().rfind(|event| event["pcr"] == 4).expect("an event of PCR 4");
-    for bank in ["sha256", "sha384"] {
-        last["digests"][bank] = json!(hash(bank, number.to_string().as_bytes()));
-    }
-    for bank in ["sha256", "sha384"] {
-        let zero = if bank == "sha256" { 32 } else { 48 };
-        let mut held = vec![0; zero];
-        for event in
-            variant["measurements"].as_array().expect("a list").iter().filter(|event| event["pcr"] == 4)
-        {
-            held.extend(hex::decode(event["digests"][bank].as_str().expect("hex")).expect("hex"));
-            held = hex::decode(hash(bank, &held)).expect("hex");
-        }
-        for value in variant["pcrs"][4]["values"].as_array_mut().expect("a list") {
-            value["digests"][bank] = json!(hex::encode(&held));
-        }
-    }
-}
-
-/// A grant lets somebody use the key whose request carries no attestation document.
-#[test]
-fn no_administrator_may_grant_the_key() {
-    let policy: Value = read_json(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/export/golden/aws-kms/out"));
-    let actions = policy["Statement"][0]["Action"].as_array().expect("a list");
-    let words: Vec<&str> = actions.iter().map(|action| action.as_str().expect("a word")).collect();
-    assert_eq!(policy["Statement"][0]["Sid"], "Administration");
-    assert!(words.contains(&"kms:PutKeyPolicy"));
-    for word in words {
-        assert!(!word.contains('*') && word != "kms:CreateGrant" && word != "kms:Decrypt", "{word}");
-    }
-}
-
 /// Two boots that differ in one PCR are all that the lists allow; where two PCRs differ, mixtures are accepted too.
 #[test]
 fn mixtures_are_named_only_where_lists_allow_them() {
@@ -182,23 +112,33 @@ fn tec_says_what_the_operators_policy_misses() {
     assert!(run.stderr.contains("the label lacks PCR 4 and 14:"), "{}", run.stderr);
 }
 
-/// Who names two profiles gets both in one file, and is told what that means.
+/// What is sealed for one profile must not open in another unless somebody asked for it, who is told what that means.
 #[test]
-fn pcrsig_of_chosen_profiles_warns() {
-    let mut document: Value = read_json(Doc::Tiny257.path());
+fn pcrsig_of_several_profiles_has_to_be_asked_for() {
+    let first: Value = read_json(Doc::Tiny257.path());
+    let mut document = first.clone();
     document["variants"][0]["id"] = json!("other-profile");
     document["scenarios"][0]["profile"] = json!(1);
-    let path = folder("profiles-chosen").join("document.json");
+    let path = folder("profiles").join("document.json");
     std::fs::write(&path, document.to_string()).expect("writable");
-    let first: Value = read_json(Doc::Tiny257.path());
-    let first = first["variants"][0]["id"].as_str().expect("an id");
-    let arguments = ["--format", "pcrsig", "--key", KEY, "--variant", "other-profile", text(&path)];
-    let run = export(&[Doc::Tiny257], &arguments);
-    assert_eq!(run.code, Some(0), "{}", run.stderr);
-    assert!(!run.stderr.contains("in one file"), "{}", run.stderr);
-    let run = export(&[Doc::Tiny257], &[&arguments[..], &["--variant", first]].concat());
-    assert_eq!(run.code, Some(0), "{}", run.stderr);
-    assert!(run.stderr.contains("profiles 0, 1 stand in one file"), "{}", run.stderr);
+    let run = |variants: &[&str]| {
+        let mut arguments = vec!["--format", "pcrsig", "--key", KEY, text(&path)];
+        variants.iter().for_each(|variant| arguments.extend(["--variant", variant]));
+        export(&[Doc::Tiny257], &arguments)
+    };
+    let both = run(&[]);
+    assert_eq!(both.code, Some(2), "{}", both.stderr);
+    assert!(
+        both.stdout.is_empty() && both.stderr.contains("of different profiles (0, 1)"),
+        "{}",
+        both.stderr
+    );
+    let one = run(&["other-profile"]);
+    assert_eq!(one.code, Some(0), "{}", one.stderr);
+    assert!(!one.stderr.contains("in one file"), "{}", one.stderr);
+    let chosen = run(&["other-profile", first["variants"][0]["id"].as_str().expect("an id")]);
+    assert_eq!(chosen.code, Some(0), "{}", chosen.stderr);
+    assert!(chosen.stderr.contains("profiles 0, 1 stand in one file"), "{}", chosen.stderr);
 }
 
 /// One image on two machines: declared otherwise, and with other values; declared otherwise, with the same.
