@@ -163,14 +163,10 @@ fn write(exporter: &Exporter, parts: &[Part], args: &ExportArgs) -> anyhow::Resu
         }
         (Some(path), [part]) if !several => write_to(path, &part.bytes),
         (None, [part]) if !several => print_bytes(&part.bytes),
-        _ => {
-            let mut names: Vec<&str> = parts.iter().map(|part| part.name).collect();
-            names.dedup();
-            Err(hinted(
-                format!("{} consists of several files: {}", exporter.name, names.join(", ")),
-                "name a folder with -o DIR, or one file with --part NAME",
-            ))
-        }
+        _ => Err(hinted(
+            format!("{} may consist of several files: {}", exporter.name, exporter.parts.join(", ")),
+            "name a folder with -o DIR, or one file with --part NAME",
+        )),
     }
 }
 

@@ -59,7 +59,7 @@ fn weaker_boots(export: &Export<'_>) -> Option<String> {
     let numbers = |pcrs: &[u8]| pcrs.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
     let sentences: Vec<String> = lacking
         .iter()
-        .map(|(pcrs, ids)| format!("PCR {} is not demanded of {}", numbers(pcrs), ids.join(", ")))
+        .map(|(pcrs, ids)| format!("{} without PCR {}", ids.join(", "), numbers(pcrs)))
         .collect();
     (!sentences.is_empty()).then(|| {
         let common: Vec<u8> = all.into_iter().filter(|pcr| enforced.iter().all(|set| set.contains(pcr))).collect();

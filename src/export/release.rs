@@ -19,6 +19,8 @@ pub struct Export<'d> {
     pub releases: Vec<Release<'d>>,
     /// The moments, in order; never empty.
     pub stages: Vec<Stage>,
+    /// The moment was asked for.
+    pub chosen_stage: bool,
     /// The banks, in order; never empty.
     pub banks: Vec<HashAlgorithm>,
     /// The PCRs asked for, or those that the format carries.

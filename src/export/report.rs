@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::exporter::Output;
+use super::exporter::{Output, StageRule};
 use super::json::{Json, list, object};
 use super::release::{Export, Release};
 
@@ -22,7 +22,7 @@ impl Report {
         let mut warnings: Vec<String> = super::alternatives::warnings(export).into_iter().collect();
         warnings.extend(output.warnings.iter().cloned());
         let left_out = output.dropped.iter().chain(&export.notes);
-        let notes = notes(export).into_iter().chain(left_out.clone().cloned());
+        let notes = default_stage(export).into_iter().chain(notes(export)).chain(left_out.clone().cloned());
         let notes = notes.chain(accepted_boots(export)).chain(untold(export)).collect();
         let json = object([
             ("format", export.exporter.name.into()),
@@ -76,6 +76,23 @@ fn variant(export: &Export<'_>, release: &Release<'_>) -> Json {
         ("dropped", list(dropped)),
         ("assumptions", list(assumptions)),
     ])
+}
+
+/// The moment that the values are of, where nobody chose it: most formats' files don't say.
+fn default_stage(export: &Export<'_>) -> Option<String> {
+    if export.chosen_stage {
+        return None;
+    }
+    let stages = export.stages.iter().map(|stage| stage.name()).collect::<Vec<_>>().join(", ");
+    Some(match export.exporter.stage {
+        StageRule::One(_) => {
+            format!("values at {stages} (--stage chooses another)")
+        }
+        StageRule::Several(_) => format!("values at {stages} (--stage chooses one)"),
+        StageRule::Fixed(_) => {
+            format!("values at {stages}, the only moment that {} speaks of", export.exporter.name)
+        }
+    })
 }
 
 /// Several boots are acceptable, which may be more than somebody meant who left a question open when predicting.

@@ -61,6 +61,7 @@ pub fn select<'d>(
         exporter,
         releases,
         stages,
+        chosen_stage: request.stage.is_some(),
         banks,
         pcrs,
         chosen_pcrs: !request.pcrs.is_empty(),

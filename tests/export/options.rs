@@ -232,6 +232,25 @@ fn altered_event_data_is_refused() {
     );
 }
 
+/// The moment is never silent: who does not choose it is told which it is.
+#[test]
+fn the_stage_is_said_where_nobody_chose_it() {
+    for (format, said) in [
+        ("keylime", "values at ready (--stage chooses another)"),
+        ("constellation-raw", "values at exit-boot-services (--stage chooses another)"),
+        ("tec", "values at exit-boot-services, the only moment that tec speaks of"),
+        ("systemd-measure", "values at enter-initrd, leave-initrd, sysinit, ready"),
+    ] {
+        let part: &[&str] = if format == "tec" { &["--part", "label"] } else { &[] };
+        let arguments = [&["--format", format, "--accept-assumption", "all"], part].concat();
+        let run = export(&[Doc::Tiny257], &arguments);
+        assert_eq!(run.code, Some(0), "{format}: {}", run.stderr);
+        assert!(run.stderr.contains(said), "{format}: {}", run.stderr);
+        let chosen = export(&[Doc::Tiny257], &[&arguments[..], &["--stage", "exit-boot-services"]].concat());
+        assert!(!chosen.stderr.contains("values at"), "{format}: {}", chosen.stderr);
+    }
+}
+
 /// A file that the command reads stays as it is, under whatever name it is written to.
 #[test]
 fn what_is_read_is_not_overwritten() {
