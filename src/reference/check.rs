@@ -120,6 +120,9 @@ fn check_banks(document: &Document, findings: &mut Findings) -> Vec<HashAlgorith
 fn unique<'a>(place: &str, ids: impl Iterator<Item = &'a String>, findings: &mut Findings) {
     let mut seen = BTreeSet::new();
     for id in ids {
+        if id.is_empty() {
+            findings.add(place, "has a member without a name");
+        }
         if !seen.insert(id) {
             findings.add(place, format!("'{id}' stands here twice"));
         }

@@ -161,6 +161,12 @@ fn a_folder_of_components_is_compared_with_a_log() {
         ]);
         assert_eq!(run.code, Some(code), "{case}: {}{}", run.text(), run.stderr);
     }
+    // The verifier takes the folder too, as a policy of one moment: it goes on to ask whose quote it has to be.
+    let verify = ["verify", "--policy", text(&folder), "--nonce", "00", "--quote", "q", "--signature", "s"];
+    let run = premeasure(verify);
+    assert!(run.stderr.contains("nothing says whose quote it has to be"), "{}", run.stderr);
+    let run = premeasure([&verify[..], &["--stage", "ready"]].concat());
+    assert!(run.stderr.contains("--stage is for documents, this is of format pcrlock"), "{}", run.stderr);
     // An empty file masks; a file that is no component is named.
     std::fs::write(folder.join("100-masked.pcrlock"), "").expect("writable");
     std::fs::write(folder.join("README"), "no component").expect("writable");

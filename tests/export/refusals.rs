@@ -46,6 +46,14 @@ fn altered_measurements_and_values_are_refused() {
     assert!(stderr.contains("variants[0].pcrs[11]"), "{stderr}");
 }
 
+/// A boot without a name would be an entry without a name in a policy.
+#[test]
+fn a_variant_without_a_name_is_refused() {
+    let (code, stderr) = altered("nameless.json", |document| document["variants"][0]["id"] = json!(""));
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("variants: has a member without a name"), "{stderr}");
+}
+
 /// One word turns "nobody is known to extend it" into a value that seems to be measured; so does taking away what it rests on.
 #[test]
 fn an_assumption_that_passes_for_a_value_is_refused_everywhere() {
