@@ -15,12 +15,14 @@ pub mod grub;
 pub mod hashing;
 pub mod import;
 pub mod inspect;
+mod json;
 #[cfg(feature = "tpm")]
 pub mod live;
 pub mod materials;
 pub mod pe;
 pub mod prediction;
 pub mod reference;
+pub mod report;
 pub mod secure_boot;
 pub mod sign;
 pub mod source;

@@ -25,6 +25,19 @@ pub struct Platform {
     pub firmware_version: Option<&'static str>,
     /// Its firmware has Secure Boot, on or off; `None` where builds differ.
     pub secure_boot: Option<bool>,
+    /// The measurement registers of its TDX guests.
+    pub guest_registers: GuestSupport,
+}
+
+/// What a platform makes of the measurement registers of confidential guests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GuestSupport {
+    /// Guests have them, and no TPM beside them unless somebody adds one.
+    Alone,
+    /// Guests have a TPM beside them.
+    BesideTpm,
+    /// Guests have a TPM, and leave the registers alone.
+    Unused,
 }
 
 /// QEMU with EDK2's OVMF.
@@ -37,6 +50,7 @@ const OVMF: Platform = Platform {
     separator_only: &[2, 3, 6],
     firmware_version: None,
     secure_boot: None,
+    guest_registers: GuestSupport::Alone,
 };
 /// Google Compute Engine.
 const GCE: Platform = Platform {
@@ -50,6 +64,7 @@ const GCE: Platform = Platform {
     separator_only: &[2, 3, 6],
     firmware_version: Some("GCE Virtual Firmware"),
     secure_boot: Some(true),
+    guest_registers: GuestSupport::BesideTpm,
 };
 /// Azure's Trusted Launch and confidential VMs.
 const AZURE: Platform = Platform {
@@ -62,6 +77,7 @@ const AZURE: Platform = Platform {
     separator_only: &[3],
     firmware_version: None,
     secure_boot: Some(true),
+    guest_registers: GuestSupport::Unused,
 };
 /// AWS NitroTPM.
 const AWS: Platform = Platform {
@@ -74,6 +90,7 @@ const AWS: Platform = Platform {
     separator_only: &[2, 3, 6],
     firmware_version: None,
     secure_boot: Some(true),
+    guest_registers: GuestSupport::Alone,
 };
 /// Anything else.
 const GENERIC_UEFI: Platform = Platform {
@@ -85,6 +102,7 @@ const GENERIC_UEFI: Platform = Platform {
     separator_only: &[],
     firmware_version: None,
     secure_boot: None,
+    guest_registers: GuestSupport::Alone,
 };
 
 impl Platform {

@@ -1,10 +1,11 @@
 //! The platform's share, as recorded boots show it.
 
 use super::InputId;
+use super::cc::DIFFERS;
 use super::measurement::{GapCode, Rule, Source};
 use super::recorder::{Event, Recorder};
 use crate::baseline::{PlatformEvent, PlatformPart};
-use crate::tcg::PcrIndex;
+use crate::tcg::{Digest, DigestSet, PcrIndex};
 
 const RECORDED: Rule = Rule {
     id: "recorded-platform",
@@ -52,7 +53,7 @@ impl RecordedPlatform {
                 *pcr,
                 GapCode::Firmware,
                 &RECORDED,
-                "the recorded boots differ in too many ways",
+                if self.is_cc() { DIFFERS } else { "the recorded boots differ in too many ways" },
                 "--baseline with logs of one machine and firmware version",
             );
         }
@@ -77,15 +78,20 @@ impl RecordedPlatform {
         }
     }
 
+    /// Some firmwares log other data than they hash, which then belongs to no digest.
     fn observe(&self, observed: &PlatformEvent, recorder: &mut Recorder<'_>) {
         let event = Event {
             pcr: observed.pcr,
             event_type: Some(observed.event_type),
-            data: observed.data.clone(),
+            data: observed.data.clone().filter(|data| hashed(data, &observed.digests)),
             description: observed.description.clone(),
             source: Source::Observed(self.inputs.clone()),
             rule: &RECORDED,
         };
         recorder.observe(event, observed.digests.clone());
     }
+}
+
+fn hashed(data: &[u8], digests: &DigestSet) -> bool {
+    digests.iter().all(|digest| Digest::of(digest.algorithm(), data) == digest)
 }

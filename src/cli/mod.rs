@@ -12,6 +12,7 @@ mod diff;
 mod explain;
 mod export;
 mod format_options;
+mod html;
 mod input;
 mod inspect;
 mod key;
@@ -24,6 +25,7 @@ mod predict;
 mod progress;
 #[cfg(feature = "tpm")]
 mod quote;
+mod registers;
 mod render;
 mod secure_boot;
 mod sign;

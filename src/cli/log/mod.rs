@@ -5,11 +5,13 @@ mod aggregate;
 mod check;
 mod continuation;
 mod convert;
+mod filter;
 mod folder;
 mod input;
 mod nv;
 mod replay;
 mod show;
+mod show_html;
 mod show_json;
 mod show_text;
 
