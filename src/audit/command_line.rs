@@ -80,9 +80,22 @@ const DANGEROUS: &[(&str, When, Severity, &str)] = &[
     ("selinux", When::Is(&["0"]), Severity::Warning, "switches SELinux off"),
     ("apparmor", When::Is(&["0"]), Severity::Warning, "switches AppArmor off"),
     ("lockdown", When::Is(&["none"]), Severity::Warning, "switches the kernel's lockdown off"),
-    ("module.sig-enforce", When::Is(&["0"]), Severity::Warning, "lets unsigned kernel modules in"),
-    ("ima-appraise", When::Is(&["off"]), Severity::Warning, "switches IMA appraisal off"),
+    ("module.sig-enforce", When::No, Severity::Warning, "lets unsigned kernel modules in"),
+    ("ima-appraise", When::Is(&["off", "fix", "log"]), Severity::Warning, "switches IMA appraisal off"),
     ("iommu", When::Is(&["off"]), Severity::Warning, "lets devices read all memory"),
+    ("intel-iommu", When::Is(&["off"]), Severity::Warning, "lets devices read all memory"),
+    ("amd-iommu", When::Is(&["off"]), Severity::Warning, "lets devices read all memory"),
+    ("veritytab", When::No, Severity::Error, NO_VERITY),
+    ("rd.veritytab", When::No, Severity::Error, NO_VERITY),
+    ("module-blacklist", When::Is(&["dm_verity", "dm-verity"]), Severity::Warning, NO_VERITY),
+    (
+        "overlayroot",
+        When::Not(&["", "disabled"]),
+        Severity::Warning,
+        "lays a writable file system over the root",
+    ),
+    ("systemd.crash-shell", When::Unless0, Severity::Warning, "gives a shell when systemd crashes"),
+    ("rd.systemd.run", When::Any, Severity::Warning, "runs a command as root in the initrd"),
 ];
 
 impl When {
@@ -121,6 +134,14 @@ fn danger(word: &str) -> Option<(Severity, &'static str)> {
         return Some((*severity, *why));
     }
     let value = value.unwrap_or_default();
+    // Units that find the hash tree, and accounts that let anybody in.
+    if matches!(key.as_str(), "systemd.mask" | "rd.systemd.mask") && value.contains("veritysetup") {
+        return Some((Severity::Error, NO_VERITY));
+    }
+    let is_credential = matches!(key.as_str(), "systemd.set-credential" | "systemd.set-credential-binary");
+    if is_credential && (value.starts_with("passwd.") || value.starts_with("ssh.authorized_keys")) {
+        return Some((Severity::Warning, "sets who may log in"));
+    }
     if key.starts_with("systemd.verity-") && value.contains("ignore-corruption") {
         return Some((Severity::Error, "lets damaged data through"));
     }
@@ -222,7 +243,8 @@ fn command_lines(boot: &Boot, chain: &BootChain) -> Result<Vec<(String, String)>
         section.map(|section| section.read_text(MAX_TEXT)).transpose().map_err(|error| error.to_string())
     };
     let mut addons = Vec::new();
-    for (_, addon) in &chain.addons {
+    for (_, addon) in chain.addons.iter().filter(|(_, addon)| addon.image.machine == chain.uki.image.machine)
+    {
         addons.extend(section(&addon.image, 0)?);
     }
     let with_addons =
@@ -275,6 +297,8 @@ mod tests {
             "rd.emergency=reboot",
             "emergency=x",
             "quiet",
+            "systemd.mask=systemd-networkd.service",
+            "systemd.set_credential=firstboot.locale:C",
         ] {
             assert_eq!(danger(harmless), None, "{harmless}");
         }
@@ -310,6 +334,13 @@ mod tests {
             "systemd.image_policy=*",
             "selinux=0",
             "module.sig_enforce=0",
+            "module.sig_enforce=n",
+            "rd.systemd.mask=systemd-veritysetup@root.service",
+            "systemd.set_credential=passwd.hashed-password.root:",
+            "systemd.crash_shell=yes",
+            "rd.systemd.run=/bin/sh",
+            "ima_appraise=fix",
+            "veritytab=no",
         ] {
             assert!(danger(bad).is_some(), "{bad}");
         }

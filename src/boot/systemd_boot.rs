@@ -149,7 +149,7 @@ pub(super) fn run(
         entry_initrd::measure(entry, recorder)?;
     }
     let (options, source) = match (&chain.entry, requested_options(scenario)) {
-        (Some(entry), _) => type1::passed_options(chain, entry, &version, scenario, recorder),
+        (Some(entry), _) => type1::passed_options(entry, &version, scenario, recorder),
         (None, Some(options)) => (Some(options), Source::Option("--cmdline/--profile")),
         (None, None) => {
             (embedded_options(chain, &version, rules, recorder)?, Source::Derived(vec![chain.uki.input]))

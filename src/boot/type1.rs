@@ -6,7 +6,7 @@ use super::replay::BootError;
 use super::systemd_boot::{self, Started};
 use super::systemd_stub::{self, Handover, Initrd, KernelOptions, StartedKernel};
 use super::text::utf16_units;
-use super::{BootChain, EntryFile, Scenario};
+use super::{BootChain, CompanionFile, EntryFile, Scenario};
 use crate::hashing::Segment;
 use crate::tcg::PcrIndex;
 use crate::uki::{Kernel, SystemdVersion};
@@ -17,6 +17,15 @@ const SMBIOS: Rule = Rule {
                 with linux",
     source: "systemd src/boot/boot.c, call_image_start; from 256",
 };
+const EMPTY_INITRD: Rule = Rule {
+    id: "loader-empty-initrd",
+    statement: "systemd-boot names each initrd of an entry in the options; newer versions pass over empty files",
+    source: "systemd src/boot/boot.c, initrd_prepare",
+};
+/// Last version known to name an empty initrd (booted: 254.26, 257.13), and those of which it is not known. From 260 on the
+/// file is passed over.
+const EMPTY_INITRD_WORD_TO: u16 = 257;
+const EMPTY_INITRD_UNKNOWN: std::ops::RangeInclusive<u16> = 258..=259;
 const UNKNOWN_PROGRAM: Rule = Rule {
     id: "unknown-program",
     statement: "what a program measures, and what it starts, depends on the program",
@@ -28,7 +37,6 @@ const SMBIOS_OPTIONS: &str = "io.systemd.boot.kernel-cmdline-extra";
 
 /// LoadOptions that systemd-boot passes for a Type #1 entry (systemd `initrd_prepare`, `call_image_start`).
 pub(super) fn passed_options(
-    chain: &BootChain,
     entry: &EntryFile,
     version: &SystemdVersion,
     scenario: &Scenario,
@@ -43,7 +51,22 @@ pub(super) fn passed_options(
         },
         (None, None) => None,
     };
-    let words = entry.initrds.iter().map(|initrd| utf16_units(&format!("initrd={}", initrd.name)));
+    let is_named = |file: &&CompanionFile| !file.file.is_empty() || EMPTY_INITRD_WORD_TO >= version.major;
+    if entry.initrds.iter().any(|initrd| initrd.file.is_empty())
+        && EMPTY_INITRD_UNKNOWN.contains(&version.major)
+    {
+        for pcr in [9, 12] {
+            recorder.gap(
+                PcrIndex::new(pcr),
+                GapCode::UnknownLoader,
+                &EMPTY_INITRD,
+                "whether this version of systemd-boot names an empty initrd in the options is not known",
+                "an entry without empty initrds",
+            );
+        }
+    }
+    let words =
+        entry.initrds.iter().filter(is_named).map(|initrd| utf16_units(&format!("initrd={}", initrd.name)));
     inputs.extend(entry.initrds.iter().map(|initrd| initrd.input));
     let parts: Vec<Vec<u16>> = words.chain(own).collect();
     let mut options = (!parts.is_empty()).then(|| parts.join(&u16::from(b' ')));

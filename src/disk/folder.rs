@@ -101,16 +101,16 @@ impl Volume for FolderVolume {
             }
             // What is no valid Unicode can't be a FAT name, and so never gets onto a boot partition.
             let Ok(name) = entry.file_name().into_string() else { continue };
-            // A link that leaves the folder is an error only for those who ask for it by name.
-            let place = match self.resolve(&format!("{path}/{name}")) {
-                Ok(Some(place)) => place,
-                Ok(None) => continue,
-                Err(VolumeError::LeavesFolder { path }) => {
-                    self.skipped.lock().unwrap_or_else(PoisonError::into_inner).insert(path);
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
+            // A link that leaves the folder, or leads nowhere, is an error only for those who ask for it by name.
+            let place = folder.join(&name);
+            let is_link = entry.file_type().map_err(|error| failed(&place, error))?.is_symlink();
+            let real = if is_link { place.canonicalize() } else { Ok(place.clone()) };
+            let Ok(place) = real else { continue };
+            if !place.starts_with(&self.root) {
+                let link = folder.join(&name).display().to_string();
+                self.skipped.lock().unwrap_or_else(PoisonError::into_inner).insert(link);
+                continue;
+            }
             let metadata = fs::metadata(&place).map_err(|error| failed(&place, error))?;
             if metadata.is_dir() {
                 entries.push(Entry { name, kind: EntryKind::Folder });

@@ -50,7 +50,8 @@ fn entry_chain(context: &Context<'_>, entry: &BootEntry) -> Result<BootChain, St
 }
 
 fn type1_chain(entry: &BootEntry, mut inputs: Inputs) -> Result<BootChain, String> {
-    let EntrySource::Type1 { path, key, program, initrds, options, extras, .. } = &entry.source else {
+    let EntrySource::Type1 { path, key, program, initrds, options, extras, devicetree } = &entry.source
+    else {
         return Err("not a Type #1 entry".to_owned());
     };
     if *key == "uki-url" {
@@ -70,6 +71,15 @@ fn type1_chain(entry: &BootEntry, mut inputs: Inputs) -> Result<BootChain, Strin
         paths.iter().map(open).collect()
     };
     let initrds = files(InputRole::Initrd, initrds)?;
+    if let Some(devicetree) = devicetree
+        && volume.open(devicetree).map_err(|error| error.to_string())?.is_none()
+    {
+        return Err(format!(
+            "{}: there is no {}: without Secure Boot systemd-boot gives up, with it the devicetree is not looked at",
+            volume.label(),
+            shown(devicetree)
+        ));
+    }
     let is_linux = *key == "linux";
     if role == ImageRole::Uki {
         let version = version_of(&image).map_err(|error| format!("{}: {error}", shown(program)))?;

@@ -1,6 +1,6 @@
 //! Which entry systemd-boot starts when nobody touches the menu.
 
-use super::entries::BootEntry;
+use super::entries::{BootEntry, EntrySource};
 use super::glob::matches;
 use super::{LoaderConf, LoaderVariables, WalkError, Wishes};
 use crate::uki::SystemdVersion;
@@ -48,6 +48,8 @@ pub struct LoaderChoice {
     pub type1_extra: bool,
     /// Characters that a value may stand in, of entries, `loader.conf` and `.osrel`.
     pub quotes: &'static [u8],
+    /// An empty value is a value; otherwise it is as none, and `(null)` where it is printed. `None` where that is not known.
+    pub empty_values: Option<bool>,
     /// Profiles from the second on are found where neither the base nor the first one has a `.cmdline`; `None` where that is
     /// not known.
     pub profiles_without_cmdline: Option<bool>,
@@ -67,6 +69,7 @@ impl LoaderChoice {
         Self::V259,
         Self::V260,
         Self::V261,
+        Self::V262,
     ];
 
     const V0: Self = Self {
@@ -79,19 +82,28 @@ impl LoaderChoice {
         preferred: false,
         type1_extra: false,
         quotes: b"\"",
+        empty_values: Some(false),
         profiles_without_cmdline: None,
     };
     const V254_27: Self = Self { from: (254, 27), counter: CounterInIds::Unknown, ..Self::V0 };
     // Single quotes: not in the programs of 252.39 and 254.26, in those of 257.13 and 262.1; between them the first is not known.
     const V257: Self = Self { from: (257, 0), profiles: true, quotes: b"\"'", ..Self::V254_27 };
-    const V257_13: Self = Self { from: (257, 13), counter: CounterInIds::LeftOut, ..Self::V257 };
-    const V258: Self = Self { from: (258, 0), type1_uki: true, smbios_entries: true, ..Self::V257 };
+    const V257_13: Self = Self {
+        from: (257, 13),
+        counter: CounterInIds::LeftOut,
+        profiles_without_cmdline: Some(true),
+        ..Self::V257
+    };
+    // Empty values: booted were 252.39, 254.26 and 257.13 (none), and 262.1 (a value).
+    const V258: Self =
+        Self { from: (258, 0), type1_uki: true, smbios_entries: true, empty_values: None, ..Self::V257 };
     const V258_3: Self = Self { from: (258, 3), counter: CounterInIds::LeftOut, ..Self::V258 };
     const V259: Self = Self { from: (259, 0), type1_profile: true, ..Self::V258_3 };
     // The search goes on behind a profile without .cmdline in a commit before 260 (`boot_entry_add_type2`).
     const V260: Self =
         Self { from: (260, 0), preferred: true, profiles_without_cmdline: Some(true), ..Self::V259 };
     const V261: Self = Self { from: (261, 0), type1_extra: true, ..Self::V260 };
+    const V262: Self = Self { from: (262, 0), empty_values: Some(true), ..Self::V261 };
 
     /// The rules of a version; those of the newest one when it is not known.
     #[must_use]
@@ -147,6 +159,9 @@ pub(super) fn choose(
             return Ok(Chosen { index: Some(0), reason, warnings });
         };
         let suits = |entry: &BootEntry| matches(text, &entry.id) && (!respects_tries || alive(entry));
+        if let Some(reason) = undecided(entries, suits) {
+            return Ok(Chosen { index: None, reason, warnings });
+        }
         if let Some(index) = entries.iter().position(suits) {
             let reason = described(entries, index, &format!("it matches {place}"));
             warnings.extend(counter_warning(entries, index, text));
@@ -159,8 +174,18 @@ pub(super) fn choose(
         warnings.push(format!("{place}: no entry matches"));
         warnings.extend(counter_warning(entries, usize::MAX, text));
     }
+    if let Some(reason) = undecided(entries, |_| true) {
+        return Ok(Chosen { index: None, reason, warnings });
+    }
     let why = if entries.len() == 1 { "it is the only one" } else { "it sorts first, and no default is set" };
     Ok(Chosen { index: Some(0), reason: described(entries, 0, why), warnings })
+}
+
+/// Why no entry is chosen: one that was not read may come first, or may not be there.
+fn undecided(entries: &[BootEntry], suits: impl Fn(&BootEntry) -> bool) -> Option<String> {
+    let entry = entries.iter().find(|entry| entry.is_unplaced() && suits(entry))?;
+    let EntrySource::Unread { why, .. } = &entry.source else { return None };
+    Some(format!("{} may be what systemd-boot boots: its place in the menu is not known ({why})", entry.id))
 }
 
 /// Goes by each way in which the version may read ids: where they choose different entries, none is chosen. The entries

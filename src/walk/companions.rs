@@ -70,7 +70,9 @@ pub(super) fn beside(
         let wants = |what: &str| scope == Scope::Local || ends_with(folder, what);
         for (path, file) in files(volume, folder).map_err(|error| error.to_string())? {
             if wants("addons") && ends_with(&path, ".addon.efi") {
-                found.addons.push((scope, inputs.image(InputRole::Addon, &path, &file)?));
+                if let Some(addon) = addon(&path, &file, inputs)? {
+                    found.addons.push((scope, addon));
+                }
             } else if wants("credentials") && ends_with(&path, ".cred") {
                 found.credentials.push(inputs.companion(InputRole::Credential, scope, &path, &file));
             } else if wants("extensions") && ends_with(&path, ".raw") {
@@ -79,6 +81,14 @@ pub(super) fn beside(
         }
     }
     Ok(found)
+}
+
+/// An addon that the firmware loads; `None` for a file that is no program at all, which the stub passes over (booted: 257.13).
+fn addon(path: &str, file: &Blob, inputs: &mut Inputs) -> Result<Option<NamedImage>, String> {
+    if !file.read_prefix(2).map_err(|error| format!("{}: {error}", shown(path)))?.starts_with(b"MZ") {
+        return Ok(None);
+    }
+    inputs.image(InputRole::Addon, path, file).map(Some)
 }
 
 /// First version known to leave the boot counter out of the folder's name, and the last one known to keep it. Booted: 252.38,

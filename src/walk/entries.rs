@@ -12,6 +12,12 @@ use crate::pe::PeImage;
 use crate::source::Blob;
 use crate::uki::{MAX_TEXT, SectionLookup, SectionSet, profile_count};
 
+/// Assignments of `.osrel` that name and sort an entry.
+const RELEASE: [&str; 8] =
+    ["PRETTY_NAME", "IMAGE_ID", "NAME", "ID", "IMAGE_VERSION", "VERSION", "VERSION_ID", "BUILD_ID"];
+const EMPTY_VALUE: &str =
+    "it has an empty value, and whether this version of systemd-boot takes that for none is not known";
+
 /// Most profiles that systemd-boot shows of one UKI (`UNIFIED_PROFILES_MAX`).
 const MAX_PROFILES: usize = 256;
 
@@ -90,6 +96,11 @@ impl BootEntry {
             volume: Arc::clone(volume),
             file: file.clone(),
         }
+    }
+
+    /// Nothing is known of it but its name, so neither is its place in the menu.
+    pub(super) fn is_unplaced(&self) -> bool {
+        matches!(self.source, EntrySource::Unread { .. }) && self.title.is_none()
     }
 
     /// What it is, in a word.
@@ -290,7 +301,21 @@ fn type2_entry(
             section.map(|section| section.read(MAX_TEXT)).transpose().map_err(|error| error.to_string())?;
         Ok(text.map(|text| assignments(&text, b"=", rules.quotes)))
     };
-    let Some(fields) = text(".osrel")? else { return Ok(None) };
+    let Some(mut fields) = text(".osrel")? else { return Ok(None) };
+    if rules.empty_values.is_none()
+        && fields.iter().any(|(key, value)| value.is_empty() && RELEASE.contains(&key.as_str()))
+    {
+        let source = EntrySource::Unread { path: path.to_owned(), why: EMPTY_VALUE.to_owned() };
+        return Ok(Some(BootEntry::new(id_of(file_name(path), ".efi", rules), source, volume, file)));
+    }
+    if rules.empty_values == Some(false) {
+        // An assignment without a value takes an earlier one away.
+        let last = fields.clone();
+        let is_last = |key: &str, value: &str| {
+            last.iter().rfind(|(other, _)| other == key).is_some_and(|(_, text)| text == value)
+        };
+        fields.retain(|(key, value)| !value.is_empty() && is_last(key, value));
+    }
     // The first of these names that is there, the value may be empty (systemd `bootspec_pick_name_version_sort_key`).
     let first = |names: &[&str]| -> Option<String> {
         let last_of = |name: &&str| fields.iter().rfind(|(key, _)| key == name);
@@ -302,6 +327,7 @@ fn type2_entry(
         (0, _) => base_id.clone(),
         (number, profile) => {
             let name = profile.unwrap_or_default().into_iter().rfind(|(key, _)| key == "ID");
+            let name = name.filter(|(_, id)| !id.is_empty() || rules.empty_values != Some(false));
             format!("{base_id}@{}", name.map_or(number.to_string(), |(_, id)| id.to_ascii_lowercase()))
         }
     };
@@ -359,12 +385,19 @@ fn type1_entry(
     let mut program: Option<(&'static str, String)> = None;
     let (mut initrds, mut options, mut extras, mut devicetree) =
         (Vec::new(), None::<String>, Vec::new(), None);
-    for (key, value) in assignments(text, b" \t", rules.quotes) {
+    let pairs = assignments(text, b" \t", rules.quotes);
+    if rules.empty_values.is_none() && pairs.iter().any(|(_, value)| value.is_empty()) {
+        let source = EntrySource::Unread { path: path.to_owned(), why: EMPTY_VALUE.to_owned() };
+        return Ok(Ok(BootEntry::new(entry.id, source, volume, file)));
+    }
+    let present =
+        |value: String| Some(value).filter(|value| !value.is_empty() || rules.empty_values == Some(true));
+    for (key, value) in pairs {
         match key.as_str() {
-            "title" => entry.title = Some(value),
-            "sort-key" => entry.sort_key = Some(value),
-            "version" => entry.version = Some(value),
-            "machine-id" => entry.machine_id = Some(value),
+            "title" => entry.title = present(value),
+            "sort-key" => entry.sort_key = present(value),
+            "version" => entry.version = present(value),
+            "machine-id" => entry.machine_id = present(value),
             "profile" if rules.type1_profile => entry.profile = value.parse().unwrap_or(entry.profile),
             "linux" | "efi" | "uki" => {
                 let key = match key.as_str() {
@@ -397,7 +430,10 @@ fn type1_entry(
             "initrd" => initrds.push(efi_path(&value)),
             "devicetree" => devicetree = Some(efi_path(&value)),
             "options" => {
-                options = Some(options.map_or_else(|| value.clone(), |text| format!("{text} {value}")))
+                options = match (options, present(value)) {
+                    (Some(text), value) => Some(format!("{text} {}", value.as_deref().unwrap_or("(null)"))),
+                    (None, value) => value,
+                };
             }
             "extra" if rules.type1_extra => extras.push(efi_path(&value)),
             _ => {}

@@ -359,10 +359,12 @@ fn listed(table: &Gpt) -> String {
 
 fn open(table: &Gpt, partition: &Partition) -> Result<FatVolume, MediumError> {
     let content = table.content(partition).ok_or_else(|| {
-        MediumError::Partition(format!(
-            "{partition} reaches beyond the end of the image: EndingLBA is {}. The image is cut off",
-            partition.last_lba
-        ))
+        let why = if partition.last_lba < partition.first_lba {
+            format!("ends before it begins: StartingLBA is {}", partition.first_lba)
+        } else {
+            "reaches beyond the end of the image, which is cut off unless the table is wrong".to_owned()
+        };
+        MediumError::Partition(format!("{partition} {why}: EndingLBA is {}", partition.last_lba))
     })?;
     FatVolume::parse(&content, partition.to_string())
         .map_err(|error| MediumError::Fat { partition: partition.to_string(), error })

@@ -102,6 +102,14 @@ impl<'a> Stub<'a> {
         file: &'a NamedImage,
         recorder: &mut Recorder<'_>,
     ) -> Result<Option<Addon<'a>>, BootError> {
+        if file.image.machine != self.chain.uki.image.machine {
+            // OVMF 2025.02 measured it and refused it then (booted).
+            recorder.warn(format!(
+                "{}: is for {}; the firmware measures it and does not load it",
+                file.name, file.image.machine
+            ));
+            return Ok(None);
+        }
         let in_addon = |error| BootError::image(&file.name, error);
         let sections = addon_sections(&file.image, self.rules);
         let get = |name: &str| sections.get(name).map_err(in_addon);

@@ -107,7 +107,14 @@ pub fn unpack_watched(
 ) -> Result<Unpacked, ContainerError> {
     let mut unpacked = Unpacked { content: file.clone(), layers: Vec::new() };
     for _ in 0..MAX_LAYERS {
-        match layer(&unpacked.content, limit, (total, progress))? {
+        let outer = unpacked.layers.last().copied();
+        let found = layer(&unpacked.content, limit, (total, progress));
+        // What can't be read of the content is a fault of the layer around it.
+        let found = found.map_err(|error| match (error, outer) {
+            (ContainerError::Io { error, .. }, Some(format)) => ContainerError::Io { format, error },
+            (error, _) => error,
+        });
+        match found? {
             None => return Ok(unpacked),
             Some((format, content)) => {
                 unpacked.content = content;
@@ -151,6 +158,8 @@ fn layer(
         return Err(ContainerError::Unread { format, how });
     } else if let Some(content) = vhd::open(file)? {
         ("VHD", content)
+    } else if start.starts_with(b"conectix") {
+        return Err(unsupported("VHD", "its footer is not at the end of the file: the image is cut off"));
     } else {
         return Ok(None);
     };

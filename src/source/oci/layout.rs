@@ -199,7 +199,40 @@ fn blob(find: &Find<'_>, descriptor: &Descriptor) -> Result<Blob, OciError> {
 struct DockerImage {
     #[serde(default)]
     repo_tags: Option<Vec<String>>,
+    #[serde(default)]
+    config: Option<String>,
     layers: Vec<String>,
+}
+
+/// The configuration of an image (OCI image-spec config.md).
+#[derive(Deserialize)]
+struct ImageConfig {
+    rootfs: RootFs,
+}
+
+#[derive(Deserialize)]
+struct RootFs {
+    /// Digest of each layer when it is not compressed.
+    diff_ids: Vec<String>,
+}
+
+/// The digests of the layers that the image's configuration names; none where it has none.
+fn diff_ids(find: &Find<'_>, image: &DockerImage) -> Result<Vec<String>, OciError> {
+    let Some(name) = &image.config else { return Ok(Vec::new()) };
+    let Some(file) = find(name)? else { return Ok(Vec::new()) };
+    let config: ImageConfig = json(&file, name)?;
+    let ids = config.rootfs.diff_ids;
+    if ids.len() != image.layers.len() {
+        let why = format!("names {} layers, {} has {}", ids.len(), "manifest.json", image.layers.len());
+        return Err(OciError::wrong(name.as_str(), why));
+    }
+    Ok(ids)
+}
+
+/// A layer as it was built, and not compressed since.
+fn is_plain(layer: &Blob, name: &str) -> Result<bool, OciError> {
+    let start = layer.read_prefix(4).map_err(|error| OciError::io(name, error))?;
+    Ok(!start.starts_with(&[0x1F, 0x8B]) && !start.starts_with(&[0x28, 0xB5, 0x2F, 0xFD]))
 }
 
 /// `manifest.json` of `docker save`: the first image.
@@ -212,10 +245,13 @@ fn by_docker_manifest(find: &Find<'_>) -> Result<Layout, OciError> {
         warnings.push(format!("the archive has {} container images; the first is taken", images.len()));
     }
     let image = images.into_iter().next().ok_or_else(|| OciError::wrong(NAME, "names no image"))?;
-    let layers = image.layers.iter().map(|name| {
-        let digest = name.strip_prefix("blobs/sha256/").map(str::to_owned);
+    let diff_ids = diff_ids(find, &image)?;
+    let layers = image.layers.iter().enumerate().map(|(index, name)| {
         let layer = find(name)?.ok_or_else(|| OciError::wrong(name.as_str(), "is not in the archive"))?;
-        Ok((layer, digest))
+        let named = name.strip_prefix("blobs/sha256/");
+        let built = diff_ids.get(index).and_then(|id| id.strip_prefix("sha256:"));
+        let digest = if named.is_none() && !is_plain(&layer, name)? { None } else { named.or(built) };
+        Ok((layer, digest.map(str::to_owned)))
     });
     let layers = layers.collect::<Result<_, OciError>>()?;
     Ok(Layout { name: image.repo_tags.unwrap_or_default().into_iter().next(), layers, warnings })

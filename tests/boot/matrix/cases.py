@@ -46,7 +46,7 @@ def _(c):
     direct(c, "bookworm", "systemd-257", "kernel-backports")
 
 
-@case("direct-testing", "UKI of testing's systemd with sid's kernel, firmware of trixie")
+@case("direct-testing", "UKI of testing's systemd with sid's kernel, firmware of trixie", more=True)
 def _(c):
     direct(c, "trixie", "systemd-testing", "kernel-sid")
 
@@ -153,6 +153,140 @@ def _(c):
     c.loader("systemd-sid")
     profiles(c, "systemd-sid", "os/matrix.efi")
     c.text("loader/entries/matrix.conf", f"title Matrix\nuki /os/matrix.efi\nprofile 1\noptions {CONSOLE} matrix=entry\n")
+
+
+# --- texts and lines of entries, as versions read them ---------------------------------------------------------------------
+
+def entry(c, suite, loader, lines, key="linux"):
+    """The tiny kernel by an entry of raw bytes; its initrd is named in the options, which the kernel's own stub reads."""
+    c.firmware(suite)
+    c.oracles = ["none"]  # bootctl stops at bytes that are no UTF-8
+    c.loader(loader)
+    linux, initrd = c.tiny()
+    c.put(linux, "os/vmlinuz")
+    c.put(initrd, "os/initrd.cpio")
+    c.put(cpio({"etc/second": b"second\n"}), "os/second.cpio")
+    c.put(b"", "os/empty")
+    c.put(b"title Matrix\n" + key.encode() + b" /os/vmlinuz\n" + lines, "loader/entries/matrix.conf")
+
+
+TEXTS = b"initrd /os/initrd.cpio\noptions 'single quotes'\noptions \"\"\noptions a\xffb \xe2\x82z \xc3\xa4 \xf0\x9f\x98\x80.\n"
+EMPTY = b"initrd /os/empty\ninitrd /os/initrd.cpio\noptions " + CONSOLE.encode() + b" matrix=empty\n"
+BY_EFI = b"initrd /os/second.cpio\noptions initrd=\\os\\initrd.cpio " + CONSOLE.encode() + b" matrix=efi\n"
+
+
+@case("entry-texts-252", "quotes, empty values and bytes that are no UTF-8 in options, systemd-boot 252", more=True)
+def _(c):
+    entry(c, "trixie", "systemd-252", TEXTS)
+
+
+@case("entry-texts-254", "quotes, empty values and bytes that are no UTF-8 in options, systemd-boot 254", more=True)
+def _(c):
+    entry(c, "trixie", "systemd-254", TEXTS)
+
+
+@case("entry-texts-257", "quotes, empty values and bytes that are no UTF-8 in options, systemd-boot 257")
+def _(c):
+    entry(c, "trixie", "systemd-257", TEXTS)
+
+
+@case("entry-texts-sid", "quotes, empty values and bytes that are no UTF-8 in options, sid's systemd-boot", more=True)
+def _(c):
+    entry(c, "trixie", "systemd-sid", TEXTS)
+
+
+@case("entry-empty-initrd-257", "an empty initrd before the other, systemd-boot 257", more=True)
+def _(c):
+    entry(c, "trixie", "systemd-257", EMPTY)
+
+
+@case("entry-empty-initrd-sid", "an empty initrd before the other, sid's systemd-boot", more=True)
+def _(c):
+    entry(c, "trixie", "systemd-sid", EMPTY)
+
+
+@case("entry-efi-252", "a kernel as efi with an initrd line, systemd-boot 252", more=True)
+def _(c):
+    entry(c, "trixie", "systemd-252", BY_EFI, "efi")
+
+
+@case("entry-efi-257", "a kernel as efi with an initrd line and a command line from SMBIOS, systemd-boot 257")
+def _(c):
+    entry(c, "trixie", "systemd-257", BY_EFI, "efi")
+    smbios(c, BOOT_WORDS)
+
+
+@case("entry-efi-sid", "a kernel as efi with an initrd line and a command line from SMBIOS, sid's systemd-boot", more=True)
+def _(c):
+    entry(c, "trixie", "systemd-sid", BY_EFI, "efi")
+    smbios(c, BOOT_WORDS)
+
+
+@case("entry-linux-uki-257", "a UKI 257 as linux and a command line from SMBIOS, systemd-boot 257", more=True)
+def _(c):
+    c.firmware("trixie")
+    c.loader("systemd-257")
+    c.uki("systemd-257", "os/matrix.efi", c.sections("systemd-257", None, "matrix=embedded"))
+    c.text("loader/entries/matrix.conf", f"title Matrix\nlinux /os/matrix.efi\noptions {CONSOLE} matrix=entry\n")
+    smbios(c, BOOT_WORDS)
+
+
+@case("entry-uki-initrd-sid", "a UKI as uki with an initrd line, sid's systemd-boot and stub", more=True)
+def _(c):
+    c.firmware("trixie")
+    c.loader("systemd-sid")
+    c.uki("systemd-sid", "os/matrix.efi", c.sections("systemd-sid", None, "matrix=embedded"))
+    c.put(cpio({"etc/second": b"second\n"}), "os/second.cpio")
+    c.text("loader/entries/matrix.conf", f"title Matrix\nuki /os/matrix.efi\ninitrd /os/second.cpio\noptions {CONSOLE} matrix=entry\n")
+
+
+@case("entry-linux-uki-initrd-sid", "a UKI as linux with an initrd line, sid's systemd-boot and stub", more=True)
+def _(c):
+    c.firmware("trixie")
+    c.loader("systemd-sid")
+    c.uki("systemd-sid", "os/matrix.efi", c.sections("systemd-sid", None, "matrix=embedded"))
+    c.put(cpio({"etc/second": b"second\n"}), "os/second.cpio")
+    c.text("loader/entries/matrix.conf", f"title Matrix\nlinux /os/matrix.efi\ninitrd /os/second.cpio\noptions {CONSOLE} matrix=entry\n")
+
+
+@case("order-texts-sid", "sort keys that are empty or quoted, versions with zeros and letters, sid's systemd-boot", more=True)
+def _(c):
+    order_of_texts(c, "systemd-sid")
+
+
+@case("order-texts-257", "sort keys that are empty or quoted, versions with zeros and letters, systemd-boot 257", more=True)
+def _(c):
+    order_of_texts(c, "systemd-257")
+
+
+def order_of_texts(c, part):
+    c.firmware("trixie")
+    c.oracles = ["none"]  # to bootctl an empty value is none in every version
+    c.loader(part)
+    for name, release in (("os-1.0", "IMAGE_ID=\nID=zzz"), ("os-1.beta", "IMAGE_ID=\"\"\nID=zzz"), ("b", "ID=AAA"), ("c", "ID='A'")):
+        sections = [(n, f"{release}\nPRETTY_NAME=x\n".encode() if n == ".osrel" else d)
+                    for n, d in c.sections(part, None, f"matrix={name}")]
+        c.uki(part, f"EFI/Linux/{name}.efi", sections)
+
+
+@case("profile-no-cmdline-257", "profiles of a UKI 257 without a command line, the second by loader.conf", more=True)
+def _(c):
+    c.firmware("trixie")
+    c.loader("systemd-257")
+    sections = [s for s in c.sections("systemd-257") if s[0] != ".cmdline"]
+    c.uki("systemd-257", "EFI/Linux/matrix.efi", sections + [(".profile", b"ID=a\n"), (".profile", b"ID=b\n")])
+    c.conf("default matrix.efi@b")
+
+
+@case("addon-of-other-machine-257", "addons of another machine and without a byte beside a UKI 257", more=True)
+def _(c):
+    by_loader(c, "trixie", "systemd-257", "systemd-257")
+    addon = c.addon("systemd-257", "loader/addons/a.addon.efi", [(".cmdline", b"addon=a")])
+    image = bytearray(read(addon))
+    at = int.from_bytes(image[0x3C:0x40], "little") + 4
+    image[at:at + 2] = (0xAA64).to_bytes(2, "little")
+    c.put(bytes(image), "loader/addons/a.addon.efi")
+    c.put(b"", "EFI/Linux/matrix.efi.extra.d/b.addon.efi")
 
 
 # --- Secure Boot ------------------------------------------------------------------------------------------------------
@@ -366,7 +500,7 @@ def board(c, part):
     return c.sections(part, None, "matrix=board") + [(".hwids", ids), *trees]
 
 
-@case("hwids-257", "UKI 257: .hwids and two .dtbauto, chosen by the machine's SMBIOS")
+@case("hwids-257", "UKI 257: .hwids and two .dtbauto, chosen by the machine's SMBIOS", more=True)
 def _(c):
     c.firmware("trixie")
     c.uki("systemd-257", "EFI/BOOT/BOOTX64.EFI", board(c, "systemd-257"))
