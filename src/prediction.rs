@@ -452,7 +452,7 @@ fn evaluate_pcr(
         let counted = || events().filter(|(measurement, _)| measurement.stage <= stage);
         let until: Vec<Option<&DigestSet>> = counted().map(|(_, digests)| digests.as_ref()).collect();
         let value = |bank: &HashAlgorithm| {
-            until.iter().try_fold(pcr.start_value(*bank), |value, digests| {
+            until.iter().try_fold(recording.start_value(pcr, *bank), |value, digests| {
                 Some(extend(value, (*digests)?.get(*bank)?))
             })
         };

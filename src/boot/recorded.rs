@@ -56,14 +56,8 @@ impl RecordedPlatform {
                 "--baseline with logs of one machine and firmware version",
             );
         }
-        if self.part.pcr0_start.is_some() {
-            recorder.gap(
-                PcrIndex::new(0),
-                GapCode::Firmware,
-                &RECORDED,
-                "the TPM was started from another locality, so PCR 0 does not start at zeros, which is not modelled",
-                "compare PCR 0 with the log's own value",
-            );
+        if let Some(start) = self.part.pcr0_start {
+            recorder.start_pcr0(start);
         }
         for event in self.part.events.iter().filter(|event| !event.at_exit) {
             self.observe(event, recorder);

@@ -4,7 +4,8 @@ use super::measurement::{Assumption, Content, Gap, GapCode, Measurement, Rule, S
 use super::secure_boot::ImageVerification;
 use super::stage::Stage;
 use crate::hashing::{DigestPlan, Segment};
-use crate::tcg::{DigestSet, EventType, PcrIndex};
+use crate::tcg::eventlog::Pcr0Start;
+use crate::tcg::{Digest, DigestSet, EventType, HashAlgorithm, PcrIndex};
 
 /// What a boot measures, in order.
 #[derive(Debug, Clone, Default)]
@@ -13,12 +14,25 @@ pub struct Recording {
     pub measurements: Vec<Measurement>,
     /// Digests that were observed in recorded boots.
     pub observed: Vec<DigestSet>,
+    /// Why PCR 0 does not start at zeros.
+    pub pcr0_start: Option<Pcr0Start>,
     /// What is not known.
     pub gaps: Vec<Gap>,
     /// What was taken for granted.
     pub assumptions: Vec<Assumption>,
     /// Remarks for the person who asked.
     pub warnings: Vec<String>,
+}
+
+impl Recording {
+    /// What a register holds before its first measurement.
+    #[must_use]
+    pub fn start_value(&self, pcr: PcrIndex, bank: HashAlgorithm) -> Digest {
+        match self.pcr0_start {
+            Some(start) if pcr.get() == 0 => start.value(bank),
+            _ => pcr.start_value(bank),
+        }
+    }
 }
 
 /// Records one boot; its streams go into a plan that several boots may share.
@@ -64,6 +78,11 @@ impl<'a> Recorder<'a> {
     pub(super) fn measure(&mut self, event: Event, segments: impl IntoIterator<Item = Segment>) {
         let content = Content::Stream(self.plan.add(segments));
         self.push(event, content);
+    }
+
+    /// The TPM was started so that PCR 0 does not start at zeros.
+    pub(super) fn start_pcr0(&mut self, start: Pcr0Start) {
+        self.recording.pcr0_start = Some(start);
     }
 
     /// Extends a PCR with what a recorded boot extended it with.

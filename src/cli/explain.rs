@@ -101,7 +101,7 @@ fn tell(
 ) {
     let _ = writeln!(text, "{}", styled(STRONG, printable(&title(document, variant))));
     let mut values: Vec<(PcrIndex, Option<Digest>)> =
-        PcrIndex::all().map(|pcr| (pcr, Some(pcr.start_value(bank)))).collect();
+        PcrIndex::all().map(|pcr| (pcr, start_value(variant, pcr, bank))).collect();
     let mut stage = "";
     let mut number = 0;
     for measurement in &variant.measurements {
@@ -133,6 +133,11 @@ fn title(document: &Document, variant: &VariantEntry) -> String {
     let image = document.images.iter().find(|image| image.id == variant.image);
     let name = image.map_or(variant.image.as_str(), |image| image.name.as_str());
     format!("{name}: {}", variant.scenario)
+}
+
+fn start_value(variant: &VariantEntry, pcr: PcrIndex, bank: HashAlgorithm) -> Option<Digest> {
+    let entry = variant.pcrs.iter().find(|entry| entry.index == pcr.get());
+    entry.map_or_else(|| Some(pcr.start_value(bank)), |entry| entry.start_value(bank))
 }
 
 fn after(value: Option<Digest>, measurement: &MeasurementEntry, bank: HashAlgorithm) -> Option<Digest> {

@@ -13,6 +13,7 @@ use crate::boot::{
 };
 use crate::pe::{PeError, PeImage};
 use crate::prediction::{PcrPrediction, Prediction, Variant};
+use crate::tcg::eventlog::Pcr0Start;
 use crate::tcg::{DigestSet, HashAlgorithm, PcrIndex};
 use crate::uki::{
     Kernel, KernelVersion, LoadedSection, LoaderInfo, MAX_TEXT, SectionLookup, SectionSet, os_release_fields,
@@ -318,10 +319,12 @@ fn pcr_entry(pcr: PcrIndex, prediction: &PcrPrediction, variant: &Variant) -> Pc
     });
     let assumptions =
         variant.recording.assumptions.iter().filter(|assumption| assumption.affects.contains(&pcr));
+    let start = variant.recording.pcr0_start.filter(|_| pcr.get() == 0);
     PcrEntry {
         index: pcr.get(),
         name: (!pcr.name().is_empty()).then(|| pcr.name().to_owned()),
         status: prediction.status().name().to_owned(),
+        startup_locality: start.map(Pcr0Start::last_byte),
         values: values.collect(),
         gaps: gap_entries(pcr, variant),
         assumes: assumptions.map(|assumption| assumption.id.to_owned()).collect(),

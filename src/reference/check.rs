@@ -268,9 +268,12 @@ fn check_pcr(
     place: &str,
     findings: &mut Findings,
 ) {
-    let Ok(index) = PcrIndex::try_from(u32::from(pcr.index)) else {
+    if PcrIndex::try_from(u32::from(pcr.index)).is_err() {
         return findings.add(format!("{place}.index"), format!("there is no PCR {}", pcr.index));
-    };
+    }
+    if pcr.startup_locality.is_some_and(|locality| pcr.index != 0 || locality == 0) {
+        findings.add(format!("{place}.startup_locality"), "is only for PCR 0, where it is not 0");
+    }
     let mut values: BTreeMap<&str, &BankDigests> = BTreeMap::new();
     for value in &pcr.values {
         if values.insert(&value.stage, &value.digests).is_some() {
@@ -281,7 +284,7 @@ fn check_pcr(
         }
         check_digests(&value.digests, banks, &format!("{place}.values[{}].digests", value.stage), findings);
     }
-    let mut replayed = Replay::new(variant, index, banks);
+    let mut replayed = Replay::new(variant, pcr, banks);
     for stage in &document.stages {
         let expected = replayed.value_at(stage.id.as_str());
         let found = values.get(stage.id.as_str());
@@ -332,11 +335,11 @@ struct Replay<'a> {
 }
 
 impl<'a> Replay<'a> {
-    fn new(variant: &'a VariantEntry, pcr: PcrIndex, banks: &[HashAlgorithm]) -> Self {
-        let measurements = variant.measurements.iter().filter(|measurement| measurement.pcr == pcr.get());
+    fn new(variant: &'a VariantEntry, pcr: &PcrEntry, banks: &[HashAlgorithm]) -> Self {
+        let measurements = variant.measurements.iter().filter(|measurement| measurement.pcr == pcr.index);
         Self {
             measurements: measurements.collect::<Vec<_>>().into_iter().peekable(),
-            values: Some(banks.iter().map(|bank| pcr.start_value(*bank)).collect()),
+            values: banks.iter().map(|bank| pcr.start_value(*bank)).collect(),
         }
     }
 
