@@ -87,8 +87,9 @@ impl Position {
             4 => !separated,
             // The partition table and loader.conf belong to the image, the outcome of ExitBootServices does not.
             5 => !separated || event.event_type == EventType::EFI_ACTION,
-            // Before the boot option, authorities are those of option ROMs.
-            7 => event.event_type != EventType::EFI_VARIABLE_AUTHORITY || !self.boot_option,
+            // Before the boot option, authorities are those of option ROMs. Behind it come the image's, and variables that
+            // shim measures or that were written while the machine booted. Some firmware separates PCR 7 only then.
+            7 => !self.boot_option || (event.event_type != EventType::EFI_VARIABLE_AUTHORITY && !separated),
             _ => false,
         }
     }

@@ -1,10 +1,10 @@
 //! The platform's share, as recorded boots show it.
 
-use super::InputId;
 use super::measurement::{GapCode, Rule, Source};
 use super::recorder::{Event, Recorder};
+use super::{InputId, secure_boot};
 use crate::baseline::{PlatformEvent, PlatformPart};
-use crate::tcg::PcrIndex;
+use crate::tcg::{EventType, PcrIndex};
 
 const RECORDED: Rule = Rule {
     id: "recorded-platform",
@@ -72,6 +72,11 @@ impl RecordedPlatform {
     }
 
     fn observe(&self, observed: &PlatformEvent, recorder: &mut Recorder<'_>) {
+        if observed.event_type == EventType::EFI_VARIABLE_AUTHORITY
+            && let Some(data) = &observed.data
+        {
+            secure_boot::note_authority(data, recorder);
+        }
         let event = Event {
             pcr: observed.pcr,
             event_type: Some(observed.event_type),

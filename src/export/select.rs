@@ -293,7 +293,9 @@ fn judge<'d>(
     let taken =
         Value { digests: &value.digests, status: &value.status, assumes: &entry.assumes, enforced: true };
     match value.status.as_str() {
-        "computed" | "observed" if exporter.content == Content::Events && entry.startup_locality.is_some() => {
+        "computed" | "observed"
+            if exporter.content == Content::Events && entry.startup_locality.is_some() =>
+        {
             Err("it does not start at zeros, and this format has events only".to_owned())
         }
         "computed" | "observed" => Ok((taken, None)),

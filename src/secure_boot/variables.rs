@@ -99,6 +99,9 @@ pub struct SecureBootVariables {
     pub enable: Content,
     /// shim's variables: `MokList`, `MokListX`, `MokSBState`, `MokListTrusted`, `SbatLevel` and kin.
     pub shim: Vec<Variable>,
+    /// What the firmware that logged them measures in PCR 7 beside them, in words. Vendors add `AuditMode`, `DeployedMode`
+    /// or a note about DMA protection; EDK2 does not, so that PCR 7 does not follow from the variables there.
+    pub beside: Option<String>,
 }
 
 impl SecureBootVariables {
@@ -124,6 +127,7 @@ impl SecureBootVariables {
             secure_boot: if runtime { get(GLOBAL_VARIABLE, "SecureBoot") } else { Content::Unknown },
             enable: if runtime { Content::Unknown } else { get(SECURE_BOOT_ENABLE, "SecureBootEnable") },
             shim: variables.iter().filter(|variable| variable.vendor == SHIM_LOCK).cloned().collect(),
+            beside: None,
         }
     }
 
