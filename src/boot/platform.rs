@@ -25,6 +25,8 @@ pub struct Platform {
     pub firmware_version: Option<&'static str>,
     /// Its firmware has Secure Boot, on or off; `None` where builds differ.
     pub secure_boot: Option<bool>,
+    /// Its firmware measures the variable `dbr` where it exists; `None` where that is not known.
+    pub measures_dbr: Option<bool>,
 }
 
 /// QEMU with EDK2's OVMF.
@@ -37,6 +39,7 @@ const OVMF: Platform = Platform {
     separator_only: &[2, 3, 6],
     firmware_version: None,
     secure_boot: None,
+    measures_dbr: Some(false),
 };
 /// Google Compute Engine.
 const GCE: Platform = Platform {
@@ -50,6 +53,7 @@ const GCE: Platform = Platform {
     separator_only: &[2, 3, 6],
     firmware_version: Some("GCE Virtual Firmware"),
     secure_boot: Some(true),
+    measures_dbr: None,
 };
 /// Azure's Trusted Launch and confidential VMs.
 const AZURE: Platform = Platform {
@@ -62,6 +66,7 @@ const AZURE: Platform = Platform {
     separator_only: &[3],
     firmware_version: None,
     secure_boot: Some(true),
+    measures_dbr: None,
 };
 /// AWS NitroTPM.
 const AWS: Platform = Platform {
@@ -74,6 +79,7 @@ const AWS: Platform = Platform {
     separator_only: &[2, 3, 6],
     firmware_version: None,
     secure_boot: Some(true),
+    measures_dbr: Some(false),
 };
 /// Anything else.
 const GENERIC_UEFI: Platform = Platform {
@@ -85,6 +91,7 @@ const GENERIC_UEFI: Platform = Platform {
     separator_only: &[],
     firmware_version: None,
     secure_boot: None,
+    measures_dbr: None,
 };
 
 impl Platform {

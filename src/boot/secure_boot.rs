@@ -121,6 +121,7 @@ pub(super) fn measure_variables(scenario: &Scenario, recorder: &mut Recorder<'_>
             },
         }
     }
+    recovery_keys(policy, scenario, recorder);
     super::firmware::separator(recorder, 7, &VARIABLES);
     if let Some(beside) = &policy.variables.beside {
         recorder.gap(
@@ -160,6 +161,31 @@ pub(super) fn begin(scenario: &Scenario, recorder: &mut Recorder<'_>) {
             );
         }
         recorder.verification.policy = scenario.secure_boot_policy.clone();
+    }
+}
+
+/// `dbr`: the specification has it measured where the firmware can recover an operating system; EDK2 does not.
+fn recovery_keys(policy: &SecureBootPolicy, scenario: &Scenario, recorder: &mut Recorder<'_>) {
+    match (&policy.variables.dbr, scenario.platform.measures_dbr) {
+        (Content::Unknown | Content::Absent, _) => {}
+        (Content::Is(_), Some(false)) => {
+            recorder.assume(
+                "dbr-not-measured",
+                "the firmware does not measure the variable dbr",
+                &[7],
+                "--baseline",
+            );
+        }
+        (Content::Is(bytes), Some(true)) => {
+            variable(policy, recorder, (IMAGE_SECURITY_DATABASE, "dbr"), bytes);
+        }
+        (Content::Is(_), None) => recorder.gap(
+            PCR,
+            GapCode::SecureBootVariables,
+            &VARIABLES,
+            "whether this firmware measures the variable dbr is not known",
+            "--baseline with an event log of the machine",
+        ),
     }
 }
 
