@@ -185,6 +185,40 @@ fn predicted_log_replays(
     }
 }
 
+/// Google's firmware of TDX guests measures what it loads, and the partition table, into PCR 2. With such a log as baseline PCR 4 and 5
+/// of another image are those of the log, and PCR 2 has the images.
+#[test]
+fn images_stay_in_the_register_where_a_baseline_has_them() {
+    let Some(corpus) = corpus("images_stay_in_the_register_where_a_baseline_has_them") else { return };
+    let log = corpus.join("logs/gce-tdx-uki.bin").display().to_string();
+    let truth: Value = read_json(corpus.join("truth/gce-tdx-uki.json"));
+    let folder = tempfile::tempdir_in(scratch()).expect("a temporary folder");
+    let profile = folder.path().join("profile.json").display().to_string();
+    assert_eq!(premeasure(["baseline", "make", &log, "-o", &profile]).code, Some(0));
+    let uki = fixture("t-tiny-257/uki.efi").display().to_string();
+    for baseline in [&log, &profile] {
+        let arguments =
+            ["predict", &uki, "--baseline", baseline, "--bank", "sha384", "--bank", "sha256", "--json"];
+        let document: Value = premeasure(arguments).json();
+        let variant = &document["variants"][0];
+        for bank in ["sha256", "sha384"] {
+            for number in [0, 3, 4, 5, 6, 7] {
+                let value = &variant["pcrs"][number]["values"][0]["digests"][bank];
+                assert_eq!(*value, truth["banks"][bank][number.to_string()], "PCR {number} {bank}");
+            }
+        }
+        let measurements = variant["measurements"].as_array().expect("measurements").iter();
+        let kinds: Vec<&str> = measurements
+            .filter(|m| m["pcr"] == 2 && m["stage"] == "exit-boot-services")
+            .map(|m| m["event_type"].as_str().unwrap_or("the partition table, which was not given"))
+            .collect();
+        let application = "EV_EFI_BOOT_SERVICES_APPLICATION";
+        assert_eq!(kinds[0], "EV_SEPARATOR");
+        assert_eq!(kinds[2..], [application, application]);
+        assert_eq!(variant["pcrs"][2]["status"], "unknown");
+    }
+}
+
 /// In clouds that start images by the book, PCR 4 is the text, the separator, and then images only; PCR 5 begins with its
 /// separator and the partition table, before the first image.
 #[test]

@@ -27,6 +27,8 @@ pub struct Platform {
     pub secure_boot: Option<bool>,
     /// Its firmware measures the variable `dbr` where it exists; `None` where that is not known.
     pub measures_dbr: Option<bool>,
+    /// Its firmware measures images and partition table into PCR 2 on some machines, which nobody but a log tells.
+    pub images_may_move: bool,
 }
 
 /// QEMU with EDK2's OVMF.
@@ -40,6 +42,7 @@ const OVMF: Platform = Platform {
     firmware_version: None,
     secure_boot: None,
     measures_dbr: Some(false),
+    images_may_move: false,
 };
 /// Google Compute Engine.
 const GCE: Platform = Platform {
@@ -47,13 +50,14 @@ const GCE: Platform = Platform {
     description: "Google Compute Engine, Shielded and Confidential VMs",
     evidence: "event logs and quotes of Shielded and SEV-SNP VMs published with go-eventlog, go-tpm-tools and Constellation, \
                2018 to 2026-02",
-    unknown: "PCR 0 and 1 without a baseline; PCR 2 and 4 of TDX VMs, which measure images into PCR 2; machines with \
+    unknown: "PCR 0 (version text, a record of the confidential technology, the separator) and 1 without a baseline; PCR 2, 4 and 5 of TDX VMs, which measure images and partition table into PCR 2, without a baseline of one; machines with \
               local SSDs",
     banks: &[HashAlgorithm::Sha1, HashAlgorithm::Sha256, HashAlgorithm::Sha384],
     separator_only: &[2, 3, 6],
     firmware_version: Some("GCE Virtual Firmware"),
     secure_boot: Some(true),
     measures_dbr: None,
+    images_may_move: true,
 };
 /// Azure's Trusted Launch and confidential VMs.
 const AZURE: Platform = Platform {
@@ -61,12 +65,14 @@ const AZURE: Platform = Platform {
     description: "Azure Trusted Launch and confidential VMs (Hyper-V UEFI)",
     evidence: "source of mu_msvm and openvmm, 2026-08; quotes published with trustee, Constellation and azure-cvm-tooling, \
                2023 to 2026-08. No event log was seen",
-    unknown: "PCR 0, 1 and 2 without a baseline; PCR 6, which holds the VM's id; PCR 4 of VM versions below 9.0",
+    unknown: "PCR 0, 1 and 2 without a baseline; PCR 6, which holds the VM's id (of eight machines it was \"UUID: \" with vmUniqueId in upper \
+              case, and the separator; newer firmware adds the architecture); PCR 4 of VM versions below 9.0",
     banks: &[HashAlgorithm::Sha256, HashAlgorithm::Sha384],
     separator_only: &[3],
     firmware_version: None,
     secure_boot: Some(true),
     measures_dbr: None,
+    images_may_move: false,
 };
 /// AWS NitroTPM.
 const AWS: Platform = Platform {
@@ -80,6 +86,7 @@ const AWS: Platform = Platform {
     firmware_version: None,
     secure_boot: Some(true),
     measures_dbr: Some(false),
+    images_may_move: false,
 };
 /// Anything else.
 const GENERIC_UEFI: Platform = Platform {
@@ -92,6 +99,7 @@ const GENERIC_UEFI: Platform = Platform {
     firmware_version: None,
     secure_boot: None,
     measures_dbr: None,
+    images_may_move: false,
 };
 
 impl Platform {

@@ -56,6 +56,7 @@ impl RecordedPlatform {
                 "--baseline with logs of one machine and firmware version",
             );
         }
+        recorder.images_in_pcr_2 = self.part.images_in_pcr_2;
         if let Some(start) = self.part.pcr0_start {
             recorder.start_pcr0(start);
         }

@@ -41,6 +41,8 @@ pub(super) struct Recorder<'a> {
     plan: &'a mut DigestPlan,
     recording: Recording,
     stage: Stage,
+    /// The firmware measures images and partition table into PCR 2, see [`crate::baseline::PlatformPart`].
+    pub(super) images_in_pcr_2: bool,
     /// The firmware's checks of images: state that lives as long as the boot.
     pub(super) verification: ImageVerification,
 }
@@ -61,6 +63,7 @@ impl<'a> Recorder<'a> {
             plan,
             recording: Recording::default(),
             stage: Stage::ExitBootServices,
+            images_in_pcr_2: false,
             verification: ImageVerification::default(),
         }
     }
