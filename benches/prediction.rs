@@ -5,10 +5,12 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use premeasure::boot::{BootChain, Declared, Input, InputId, InputRole, NamedImage, Payload, Scenario};
+use premeasure::boot::{
+    BootChain, CcGuest, Declared, Input, InputId, InputRole, NamedImage, Payload, Scenario,
+};
 use premeasure::hashing::{DigestPlan, Segment};
 use premeasure::pe::{PeImage, authenticode_segments};
-use premeasure::prediction::{Request, predict};
+use premeasure::prediction::{Registers, Request, predict};
 use premeasure::source::Blob;
 use premeasure::tcg::{Digest, HashAlgorithm};
 
@@ -92,6 +94,9 @@ fn prediction(criterion: &mut Criterion) {
                 firmware_image: Declared::Unknown,
                 variables: None,
                 baselines: Vec::new(),
+                registers: Registers::Pcr,
+                guest: CcGuest::default(),
+                guest_baselines: Vec::new(),
                 banks: vec![HashAlgorithm::Sha256, HashAlgorithm::Sha384],
                 file_digests: false,
             };

@@ -1,20 +1,22 @@
 //! From a boot to PCR values: every way in which the image can boot, replayed, hashed in one pass, and extended.
 
+mod registers;
 mod secure_boot;
 mod setting;
 
 use std::collections::BTreeMap;
 
 use crate::boot::{
-    BootChain, BootError, Content, Declared, ExitBootServices, Gap, GapCode, InputId, NamedImage,
+    BootChain, BootError, CcGuest, Content, Declared, ExitBootServices, Gap, GapCode, InputId, NamedImage,
     PartitionTable, RecordedPlatform, Recording, Scenario, SecureBootPolicy, Source, Stage, choices, replay,
 };
 use crate::hashing::{DigestPlan, Digests, HashError, Segment, StreamId};
 use crate::pe::{PeError, authenticode_segments};
-use crate::tcg::{DigestSet, HashAlgorithm, PcrIndex, extend};
+use crate::tcg::{Digest, DigestSet, HashAlgorithm, PcrIndex, extend};
 
 use setting::Setting;
 
+pub use registers::{GuestRegisters, Registers};
 pub use secure_boot::SecureBootContradiction;
 pub use setting::BaselineMismatch;
 
@@ -37,6 +39,12 @@ pub struct Request {
     pub variables: Option<SecureBootPolicy>,
     /// The platform as recorded boots show it: several where these differ.
     pub baselines: Vec<RecordedPlatform>,
+    /// Which registers are asked for.
+    pub registers: Registers,
+    /// The confidential guest, where its registers are asked for.
+    pub guest: CcGuest,
+    /// The same as `baselines`, of the registers of a confidential guest.
+    pub guest_baselines: Vec<RecordedPlatform>,
     /// How the calls of `ExitBootServices` turn out; `None` computes each outcome where it matters: where PCR 5 is known.
     pub exit_boot_services: Option<ExitBootServices>,
     /// Which `.dtbauto` the stub takes; unknown computes each, and none.
@@ -73,12 +81,21 @@ pub struct Variant {
     pub scenario: Scenario,
     /// State of Secure Boot; `None` when both give the same.
     pub secure_boot: Option<bool>,
-    /// What is measured.
+    /// What is measured into PCRs; nothing where they are not asked for.
     pub recording: Recording,
     /// The digests of the recording's measurements, in its order; `None` where they are not known.
     pub digests: Vec<Option<DigestSet>>,
-    /// What each PCR holds.
+    /// What each PCR holds; empty where PCRs are not asked for.
     pub pcrs: BTreeMap<PcrIndex, PcrPrediction>,
+    /// The registers of a confidential guest, where they are asked for.
+    pub guest: Option<GuestRegisters>,
+}
+
+impl Variant {
+    /// What is measured, into PCRs and into the registers of a confidential guest.
+    pub fn recordings(&self) -> impl Iterator<Item = &Recording> {
+        [&self.recording].into_iter().chain(self.guest.as_ref().map(|guest| &guest.recording))
+    }
 }
 
 /// What one PCR holds, stage by stage.
@@ -106,6 +123,8 @@ pub enum Status {
     Computed,
     /// Taken from a recorded boot of the same platform.
     Observed,
+    /// Declared, or continued from a declared value.
+    Declared,
     /// Nothing is known to extend it: it keeps its start value, by the assumptions named.
     AssumedUnused,
     /// Known at some stages, not at others.
@@ -121,6 +140,7 @@ impl Status {
         match self {
             Self::Computed => "computed",
             Self::Observed => "observed",
+            Self::Declared => "declared",
             Self::AssumedUnused => "assumed-unused",
             Self::Partial => "partial",
             Self::Unknown => "unknown",
@@ -139,11 +159,8 @@ impl PcrPrediction {
             return Status::Partial;
         }
         let has = |wanted: Status| self.values.values().any(|value| value.status == wanted);
-        match (has(Status::Observed), has(Status::Computed)) {
-            (true, _) => Status::Observed,
-            (false, true) => Status::Computed,
-            (false, false) => Status::AssumedUnused,
-        }
+        let by_weight = [Status::Observed, Status::Declared, Status::Computed];
+        by_weight.into_iter().find(|status| has(*status)).unwrap_or(Status::AssumedUnused)
     }
 }
 
@@ -199,8 +216,9 @@ pub fn predict(
     total: &dyn Fn(u64),
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Prediction, PredictError> {
+    let request = registers::settled(request)?;
     let mut plan = DigestPlan::new();
-    let recorded = record(&request, &mut plan)?;
+    let boots = record_boots(&request, &mut plan)?;
     let image_streams = plan_images(&request.chain, &mut plan);
     let file_streams: Vec<StreamId> = if request.file_digests {
         let inputs = request.chain.inputs.iter();
@@ -211,17 +229,15 @@ pub fn predict(
         Vec::new()
     };
     total(plan.bytes_to_read());
-    let digests = plan.compute(&request.banks, progress).map_err(|error| name_file(&request.chain, error))?;
+    let banks = request.registers.banks(&request.banks);
+    let digests = plan.compute(&banks, progress).map_err(|error| name_file(&request.chain, error))?;
     let set = |stream| digests.get(stream).cloned().unwrap_or_default();
-    let variants = recorded
-        .into_iter()
-        .map(|(recording, scenario, secure_boot)| {
-            evaluate(recording, scenario, secure_boot, &digests, &request.banks)
-        })
-        .collect();
+    let image =
+        |stream| set(stream).iter().filter(|digest| request.banks.contains(&digest.algorithm())).collect();
+    let variants = boots.into_iter().map(|boot| evaluate(boot, &request, &digests)).collect();
     Ok(Prediction {
         file_digests: file_streams.into_iter().map(set).collect(),
-        image_digests: image_streams.into_iter().map(|(input, stream)| (input, set(stream))).collect(),
+        image_digests: image_streams.into_iter().map(|(input, stream)| (input, image(stream))).collect(),
         banks: request.banks,
         chain: request.chain,
         entry: request.entry,
@@ -237,13 +253,50 @@ pub(crate) type Recorded = (Recording, Scenario, Option<bool>);
 /// # Errors
 /// As [`predict`], but for reading.
 pub(crate) fn record(request: &Request, plan: &mut DigestPlan) -> Result<Vec<Recorded>, PredictError> {
-    let mut recorded = Vec::new();
+    let request = registers::settled(request.clone())?;
+    let boots = record_boots(&request, plan)?.into_iter();
+    Ok(boots.map(|boot| (boot.recording.unwrap_or_default(), boot.scenario, boot.secure_boot)).collect())
+}
+
+/// A way to boot that is not hashed yet.
+struct Boot {
+    /// What it measures into PCRs, where they are asked for.
+    recording: Option<Recording>,
+    /// What it measures into the registers of a confidential guest, where they are asked for.
+    guest: Option<Recording>,
+    scenario: Scenario,
+    /// State of Secure Boot; `None` when both give the same.
+    secure_boot: Option<bool>,
+}
+
+fn record_boots(request: &Request, plan: &mut DigestPlan) -> Result<Vec<Boot>, PredictError> {
+    let mut boots = Vec::new();
     for scenario in alternatives(request)? {
-        let mut recording = replay(&request.chain, &scenario, plan)?;
-        leave_out_incomplete(&mut recording, &request.banks);
-        recorded.push((recording, scenario));
+        let recording = match request.registers {
+            Registers::Rtmr => None,
+            Registers::Pcr | Registers::Both => Some(replayed(request, &scenario, &request.banks, plan)?),
+        };
+        for scenario in registers::scenarios(request, scenario) {
+            let guest = registers::record(request, &scenario, plan)?;
+            let secure_boot = Some(scenario.secure_boot);
+            boots.push(Boot { recording: recording.clone(), guest, scenario, secure_boot });
+        }
     }
-    Ok(merge_secure_boot(recorded))
+    if boots.len() > MAX_ALTERNATIVES {
+        return Err(PredictError::TooManyAlternatives(boots.len()));
+    }
+    Ok(merge_secure_boot(boots))
+}
+
+fn replayed(
+    request: &Request,
+    scenario: &Scenario,
+    banks: &[HashAlgorithm],
+    plan: &mut DigestPlan,
+) -> Result<Recording, PredictError> {
+    let mut recording = replay(&request.chain, scenario, plan)?;
+    leave_out_incomplete(&mut recording, banks);
+    Ok(recording)
 }
 
 /// Says which file it was.
@@ -358,32 +411,45 @@ fn choose(
 }
 
 /// Boots that differ in nothing but the state of Secure Boot become one.
-fn merge_secure_boot(recorded: Vec<(Recording, Scenario)>) -> Vec<Recorded> {
-    let mut merged: Vec<Recorded> = Vec::new();
-    for (recording, scenario) in recorded {
-        let twin = merged.iter_mut().find(|(other, of, _)| {
+fn merge_secure_boot(boots: Vec<Boot>) -> Vec<Boot> {
+    let mut merged: Vec<Boot> = Vec::new();
+    for boot in boots {
+        let twin = merged.iter_mut().find(|other| {
+            let (of, scenario) = (&other.scenario, &boot.scenario);
             of.baseline == scenario.baseline
+                && of.guest_baseline == scenario.guest_baseline
                 && of.secure_boot_support == scenario.secure_boot_support
                 && (&of.devicetree, &of.firmware_image, of.exit_boot_services)
                     == (&scenario.devicetree, &scenario.firmware_image, scenario.exit_boot_services)
-                && measures_the_same(other, &recording)
+                && both_measure_the_same(&other.recording, &boot.recording)
+                && both_measure_the_same(&other.guest, &boot.guest)
         });
         match twin {
-            Some((kept, _, secure_boot)) => {
-                *secure_boot = None;
-                for assumption in recording.assumptions {
-                    if !kept.assumptions.iter().any(|known| known.id == assumption.id) {
-                        kept.assumptions.push(assumption);
-                    }
-                }
+            Some(kept) => {
+                kept.secure_boot = None;
+                merge_assumptions(&mut kept.recording, boot.recording);
+                merge_assumptions(&mut kept.guest, boot.guest);
             }
-            None => {
-                let state = Some(scenario.secure_boot);
-                merged.push((recording, scenario, state));
-            }
+            None => merged.push(boot),
         }
     }
     merged
+}
+
+fn both_measure_the_same(one: &Option<Recording>, other: &Option<Recording>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => measures_the_same(one, other),
+        _ => one.is_none() == other.is_none(),
+    }
+}
+
+fn merge_assumptions(kept: &mut Option<Recording>, other: Option<Recording>) {
+    let (Some(kept), Some(other)) = (kept, other) else { return };
+    for assumption in other.assumptions {
+        if !kept.assumptions.iter().any(|known| known.id == assumption.id) {
+            kept.assumptions.push(assumption);
+        }
+    }
 }
 
 fn measures_the_same(one: &Recording, other: &Recording) -> bool {
@@ -410,27 +476,30 @@ fn images(chain: &BootChain) -> impl Iterator<Item = &NamedImage> {
     loaders.chain([&chain.uki]).chain(addons).chain(by_grub)
 }
 
-fn evaluate(
-    recording: Recording,
-    scenario: Scenario,
-    secure_boot: Option<bool>,
-    computed: &Digests,
-    banks: &[HashAlgorithm],
-) -> Variant {
-    let digests: Vec<Option<DigestSet>> = recording
-        .measurements
-        .iter()
-        .map(|measurement| match measurement.content {
-            Content::Stream(stream) => computed.get(stream).cloned(),
-            Content::Observed(index) => {
-                let observed = recording.observed.get(index);
-                observed.map(|all| banks.iter().filter_map(|bank| all.get(*bank)).collect())
-            }
-            Content::Unknown(_) => None,
-        })
+fn evaluate(boot: Boot, request: &Request, computed: &Digests) -> Variant {
+    let banks = &request.banks;
+    let guest = boot.guest.map(|recording| registers::evaluate(recording, &request.guest, computed));
+    let pcrs_asked_for = boot.recording.is_some();
+    let recording = boot.recording.unwrap_or_default();
+    let digests = digests_of(&recording, computed, banks);
+    let pcrs = PcrIndex::all()
+        .filter(|_| pcrs_asked_for)
+        .map(|pcr| (pcr, evaluate_pcr(pcr, &recording, &digests, banks)))
         .collect();
-    let pcrs = PcrIndex::all().map(|pcr| (pcr, evaluate_pcr(pcr, &recording, &digests, banks))).collect();
-    Variant { scenario, secure_boot, recording, digests, pcrs }
+    Variant { scenario: boot.scenario, secure_boot: boot.secure_boot, recording, digests, pcrs, guest }
+}
+
+/// The digests of a recording's measurements, in these banks.
+fn digests_of(recording: &Recording, computed: &Digests, banks: &[HashAlgorithm]) -> Vec<Option<DigestSet>> {
+    let digest = |content: Content| {
+        let all = match content {
+            Content::Stream(stream) => computed.get(stream),
+            Content::Observed(index) => recording.observed.get(index),
+            Content::Unknown(_) => None,
+        };
+        all.map(|all| banks.iter().filter_map(|bank| all.get(*bank)).collect())
+    };
+    recording.measurements.iter().map(|measurement| digest(measurement.content)).collect()
 }
 
 /// Extends one PCR with everything that is known, until something is not.
@@ -440,27 +509,39 @@ fn evaluate_pcr(
     digests: &[Option<DigestSet>],
     banks: &[HashAlgorithm],
 ) -> PcrPrediction {
+    let start = banks.iter().map(|bank| recording.start_value(pcr, *bank)).collect();
+    evaluate_register(start, Status::AssumedUnused, recording, digests, |of| of == pcr)
+}
+
+/// Extends one register with what is measured into its PCRs.
+fn evaluate_register(
+    start: Vec<Digest>,
+    untouched: Status,
+    recording: &Recording,
+    digests: &[Option<DigestSet>],
+    shares: impl Fn(PcrIndex) -> bool,
+) -> PcrPrediction {
     let events =
-        || recording.measurements.iter().zip(digests).filter(|(measurement, _)| measurement.pcr == pcr);
+        || recording.measurements.iter().zip(digests).filter(|(measurement, _)| shares(measurement.pcr));
+    let concerns = |index: &usize| recording.gaps.get(*index).is_some_and(|gap| shares(gap.pcr));
     let mut prediction = PcrPrediction {
-        gaps: (0..recording.gaps.len())
-            .filter(|index| recording.gaps.get(*index).is_some_and(|gap| gap.pcr == pcr))
-            .collect(),
+        gaps: (0..recording.gaps.len()).filter(concerns).collect(),
         ..PcrPrediction::default()
     };
     for stage in Stage::ALL {
         let counted = || events().filter(|(measurement, _)| measurement.stage <= stage);
         let until: Vec<Option<&DigestSet>> = counted().map(|(_, digests)| digests.as_ref()).collect();
-        let value = |bank: &HashAlgorithm| {
-            until.iter().try_fold(recording.start_value(pcr, *bank), |value, digests| {
-                Some(extend(value, (*digests)?.get(*bank)?))
-            })
+        let value = |start: &Digest| {
+            until
+                .iter()
+                .try_fold(*start, |value, digests| Some(extend(value, (*digests)?.get(start.algorithm())?)))
         };
-        let Some(values) = banks.iter().map(value).collect::<Option<Vec<_>>>() else { break };
+        let Some(values) = start.iter().map(value).collect::<Option<Vec<_>>>() else { break };
         let observed = counted().any(|(measurement, _)| matches!(measurement.source, Source::Observed(_)));
         let status = match (until.is_empty(), observed) {
-            (true, _) => Status::AssumedUnused,
+            (true, _) => untouched,
             (false, true) => Status::Observed,
+            (false, false) if untouched == Status::Declared => Status::Declared,
             (false, false) => Status::Computed,
         };
         prediction.values.insert(stage, StageValue { digests: values.into_iter().collect(), status });

@@ -181,6 +181,41 @@ fn lists_that_do_not_fit_are_found() {
     assert!(predicted.text().contains("Check without hashing:"), "{}", predicted.text());
 }
 
+/// Kernel and initrd as binutils take them out of the UKI's sections, and a byte of them changed.
+#[test]
+fn split_kernels_and_initrds_are_those_of_the_image() {
+    if skipped_without(&disks::TOOLS) || skipped_without(&["objcopy"]) {
+        return;
+    }
+    let folder = tempfile::tempdir_in(scratch()).expect("a temporary folder");
+    let target = results(folder.path());
+    let uki = disks::esp("c-sdboot-257").join("EFI/Linux/rig-257.efi");
+    for (section, suffix) in [(".linux", "vmlinuz"), (".initrd", "initrd")] {
+        let part = target.join(format!("rig_1.{suffix}"));
+        let dump = format!("{section}={}", part.display());
+        tool(
+            Command::new("objcopy").arg("--dump-section").arg(dump).arg(&uki).arg(folder.path().join("copy")),
+        );
+    }
+    let found = findings(&target, &[]);
+    assert!(!found.iter().any(|(code, _)| code.starts_with("split-")), "{found:?}");
+    let predicted = run(&[&"predict", &target, &"--pcr", &"11"]);
+    assert!(!predicted.stderr.contains("of any entry"), "{}", predicted.stderr);
+    for (suffix, code) in [("vmlinuz", "split-kernel-differs"), ("initrd", "split-initrd-differs")] {
+        let name = format!("rig_1.{suffix}");
+        let mut part = read(target.join(&name));
+        let middle = part.len() / 2;
+        part[middle] ^= 1;
+        fs::write(target.join(&name), part).expect("written");
+        assert!(has(&findings(&target, &[]), code, &name));
+        let predicted = run(&[&"predict", &target, &"--pcr", &"11"]);
+        assert!(predicted.stderr.contains(&format!("{name}: is not the")), "{}", predicted.stderr);
+    }
+    fs::write(target.join("rig_1.roothash"), format!("{}\n", "ab".repeat(32))).expect("written");
+    let predicted = run(&[&"predict", &target, &"--pcr", &"11"]);
+    assert!(predicted.stderr.contains("rig_1.roothash: no command line has"), "{}", predicted.stderr);
+}
+
 /// The modules of the kernel that booted, by what `uname` said in the guest.
 #[test]
 fn the_kernels_modules_have_to_be_there() {

@@ -181,6 +181,44 @@ fn images_that_name_other_files_are_refused() {
     }
 }
 
+/// Made by the tools themselves: what is not read is named, with the command that unpacks it.
+#[test]
+fn what_is_not_read_is_named_with_its_tool() {
+    if skipped_without(&["qemu-img"]) {
+        return;
+    }
+    let folder = tempfile::tempdir_in(scratch()).expect("a temporary folder");
+    let raw_image = raw(folder.path());
+    let made = |name: &str, program: &str, arguments: &[&str]| {
+        let path = folder.path().join(name);
+        if skipped_without(&[program]) {
+            return;
+        }
+        let output =
+            Command::new(program).args(arguments).arg(&raw_image).current_dir(folder.path()).output();
+        let output = output.expect("started");
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        if !path.exists() {
+            std::fs::write(&path, output.stdout).expect("written");
+        }
+        let run = premeasure(["predict", &path.display().to_string()]);
+        assert_eq!(run.code, Some(2), "{name}");
+        let program = if program == "python3" { "unzip" } else { program };
+        let hint = format!("hint: {program} ");
+        assert!(run.stderr.contains(&format!("{name}: this format is not read")), "{name}: {}", run.stderr);
+        assert!(run.stderr.contains(&hint), "{name}: {}", run.stderr);
+    };
+    for (name, format) in [("QED", "qed"), ("Parallels", "parallels")] {
+        let path = folder.path().join(name).display().to_string();
+        tool(Command::new("qemu-img").args(["convert", "-O", format]).arg(&raw_image).arg(&path));
+        made(name, "qemu-img", &["info"]);
+    }
+    made("bzip2", "bzip2", &["-kc"]);
+    made("lz4", "lz4", &["-qc"]);
+    made("lzma", "xz", &["-kc", "--format=lzma"]);
+    made("zip", "python3", &["-m", "zipfile", "-c", "zip"]);
+}
+
 /// Damaged headers and tables: an answer or an error, never more.
 #[test]
 fn damaged_images_never_do_more_than_fail() {

@@ -9,12 +9,12 @@ use crate::tcg::{Digest, DigestSet, EventType, HashAlgorithm, PcrIndex};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BaselineError {
-    /// It is of measurement registers.
-    #[error("the log is of a confidential guest's measurement registers, not of PCRs")]
-    NotPcrs,
     /// It does not begin at the start of the machine.
     #[error("the log has no event in PCR 0: the firmware's part is not in it")]
     NoFirmware,
+    /// The same, of a confidential guest.
+    #[error("the log has no event in RTMR0: the firmware's part is not in it")]
+    NoGuestFirmware,
     /// An event lacks digests.
     #[error("event {number} lacks the digest of bank {bank}")]
     Digest {
@@ -43,9 +43,6 @@ impl PlatformPart {
     /// # Errors
     /// [`BaselineError`].
     pub fn from_log(log: &EventLog<'_>, name: &str, bytes: &[u8]) -> Result<Self, BaselineError> {
-        if log.register_kind() != RegisterKind::Pcr {
-            return Err(BaselineError::NotPcrs);
-        }
         let banks: Vec<HashAlgorithm> = log.banks().collect();
         if banks.is_empty() {
             return Err(BaselineError::NoBank);
@@ -56,6 +53,12 @@ impl PlatformPart {
             pcr0_start: log.replay().pcr0_start(),
             ..Self::default()
         };
+        if log.register_kind() == RegisterKind::Mr {
+            part.kind = RegisterKind::Mr;
+            super::extract_cc::events(log, &banks, &mut part)?;
+            part.banks = banks;
+            return Ok(part);
+        }
         let mut position = Position::default();
         for event in log.events().filter(|event| event.event_type != EventType::NO_ACTION) {
             let Ok(pcr) = PcrIndex::try_from(event.register) else { continue };
@@ -114,7 +117,7 @@ impl Position {
     }
 }
 
-fn platform_event(
+pub(super) fn platform_event(
     pcr: PcrIndex,
     event: &Event<'_>,
     banks: &[HashAlgorithm],

@@ -9,13 +9,14 @@
 
 mod describe;
 mod extract;
+mod extract_cc;
 mod merge;
 mod profile;
 
 use std::collections::BTreeSet;
 
 use crate::secure_boot::{LogVariableError, SecureBootVariables};
-use crate::tcg::eventlog::Pcr0Start;
+use crate::tcg::eventlog::{Pcr0Start, RegisterKind};
 use crate::tcg::{DigestSet, EventType, HashAlgorithm, PcrIndex};
 
 pub use extract::BaselineError;
@@ -25,6 +26,9 @@ pub use profile::{KIND, MAX_SIZE, ProfileError, from_profile, to_profile};
 /// The platform's share of one boot, or of several boots in which it was the same.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PlatformPart {
+    /// PCRs, or the measurement registers of a confidential guest. Events of these are under a PCR that shares their
+    /// register: the log does not say which.
+    pub kind: RegisterKind,
     /// The logs that it was seen in.
     pub logs: Vec<LogName>,
     /// Banks that every event has a digest of.

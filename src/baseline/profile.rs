@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{LogName, PlatformEvent, PlatformPart};
-use crate::tcg::eventlog::Pcr0Start;
+use crate::tcg::eventlog::{Pcr0Start, RegisterKind};
 use crate::tcg::{Digest, DigestSet, EventType, HashAlgorithm, PcrIndex};
 
 /// The value of `kind`.
 pub const KIND: &str = "premeasure-baseline";
+/// The value of `registers` for confidential guests.
+const GUEST_REGISTERS: &str = "rtmr";
 /// Version of the format that this program writes; it reads every 1.x.
 const SCHEMA_VERSION: &str = "1.0.0";
 /// Largest profile that is read, in bytes.
@@ -45,6 +47,9 @@ pub enum ProfileError {
 struct Profile {
     schema_version: String,
     kind: String,
+    /// `rtmr` where the registers are those of confidential guests; absent for PCRs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    registers: Option<String>,
     banks: Vec<String>,
     boots: Vec<BootEntry>,
 }
@@ -94,6 +99,10 @@ pub fn to_profile(parts: &[PlatformPart]) -> Result<String, serde_json::Error> {
     let profile = Profile {
         schema_version: SCHEMA_VERSION.to_owned(),
         kind: KIND.to_owned(),
+        registers: parts
+            .first()
+            .filter(|part| part.kind == RegisterKind::Mr)
+            .map(|_| GUEST_REGISTERS.to_owned()),
         banks: banks.iter().map(|bank| bank.name().to_owned()).collect(),
         boots: parts.iter().map(boot_entry).collect(),
     };
@@ -141,9 +150,14 @@ pub fn from_profile(text: &[u8]) -> Result<Vec<PlatformPart>, ProfileError> {
     }
     let profile: Profile = serde_json::from_slice(text)?;
     let banks = read_banks(&profile.banks)?;
+    let kind = match profile.registers.as_deref() {
+        None => RegisterKind::Pcr,
+        Some(GUEST_REGISTERS) => RegisterKind::Mr,
+        Some(_) => return Err(member("registers".to_owned(), "is neither absent nor rtmr")),
+    };
     let boots = profile.boots.into_iter().enumerate();
     let parts = boots
-        .map(|(index, boot)| read_boot(boot, &banks, &format!("boots[{index}]")))
+        .map(|(index, boot)| read_boot(boot, kind, &banks, &format!("boots[{index}]")))
         .collect::<Result<Vec<_>, _>>()?;
     if parts.is_empty() {
         return Err(member("boots".to_owned(), "is empty"));
@@ -164,11 +178,17 @@ fn read_banks(names: &[String]) -> Result<Vec<HashAlgorithm>, ProfileError> {
     }
 }
 
-fn read_boot(boot: BootEntry, banks: &[HashAlgorithm], place: &str) -> Result<PlatformPart, ProfileError> {
+fn read_boot(
+    boot: BootEntry,
+    kind: RegisterKind,
+    banks: &[HashAlgorithm],
+    place: &str,
+) -> Result<PlatformPart, ProfileError> {
     let pcr = |number: u8| PcrIndex::try_from(u32::from(number)).ok();
     let unstable = boot.unstable.iter().map(|number| pcr(*number)).collect::<Option<_>>();
     let events = boot.events.into_iter().enumerate();
     Ok(PlatformPart {
+        kind,
         logs: boot.logs.into_iter().map(|log| LogName { name: log.name, sha256: log.sha256 }).collect(),
         banks: banks.to_vec(),
         events: events

@@ -3,7 +3,9 @@
 use super::measurement::{GapCode, Rule, Source};
 use super::recorder::{Event, Recorder};
 use super::replay::BootError;
-use super::{BootChain, ExitBootServices, NamedImage, PartitionTable, Payload, Scenario, ovmf, secure_boot};
+use super::{
+    BootChain, ExitBootServices, NamedImage, PartitionTable, Payload, Scenario, cc, ovmf, secure_boot,
+};
 use crate::hashing::Segment;
 use crate::pe::{Subsystem, authenticode_segments, authenticode_segments_padded};
 use crate::tcg::{EventType, PcrIndex};
@@ -44,6 +46,10 @@ const EXIT_BOOT_SERVICES: Rule = Rule {
 
 /// Power-on up to the first boot option.
 pub(super) fn power_on(scenario: &Scenario, recorder: &mut Recorder<'_>) {
+    if let Some(guest) = &scenario.cc {
+        cc::power_on(guest, scenario, recorder);
+        return;
+    }
     if let Some(recorded) = &scenario.baseline {
         recorded.power_on(recorder);
         secure_boot::begin(scenario, recorder);
@@ -83,10 +89,15 @@ pub(super) fn power_on(scenario: &Scenario, recorder: &mut Recorder<'_>) {
         );
     }
     secure_boot::measure_variables(scenario, recorder);
-    action(recorder, 4, "Calling EFI Application from Boot Option", &CALLING);
+    calling(recorder);
     for pcr in 0..=6 {
         separator(recorder, pcr, &SEPARATOR);
     }
+}
+
+/// The text before the first boot option.
+pub(super) fn calling(recorder: &mut Recorder<'_>) {
+    action(recorder, 4, "Calling EFI Application from Boot Option", &CALLING);
 }
 
 /// The partition table, before the first image is loaded from the disk.
@@ -208,6 +219,7 @@ pub(super) fn load_kernel(
 
 /// The kernel leaves the firmware behind.
 pub(super) fn exit_boot_services(scenario: &Scenario, recorder: &mut Recorder<'_>) {
+    recorder.program(cc::Program::Same);
     if let Some(recorded) = scenario.baseline.as_ref().filter(|recorded| recorded.shows_exit()) {
         recorded.exit_boot_services(recorder);
         return;

@@ -5,7 +5,7 @@ use super::recorder::{Event, Recorder};
 use super::replay::BootError;
 use super::systemd_stub::{Handover, Initrd, KernelOptions, StartedKernel};
 use super::text::utf16_units;
-use super::{BootChain, GrubBoot, GrubStep, InputId, NamedImage, Scenario, firmware};
+use super::{BootChain, GrubBoot, GrubStep, InputId, NamedImage, Scenario, cc, firmware};
 use crate::grub::KernelStart;
 use crate::hashing::Segment;
 use crate::source::Blob;
@@ -48,6 +48,7 @@ pub(super) fn run(
     if chain.shim.is_none() {
         recorder.assume("pcr-14-unused", "nothing writes PCR 14: shim is not involved", &[14], "");
     }
+    cc::grub_begins(name, recorder);
     let Some(boot) = &chain.grub else {
         stopped(name, "its configuration was not given", chain.shim.is_some(), false, recorder);
         return Ok(None);

@@ -4,7 +4,7 @@ use super::measurement::{GapCode, Rule, Source};
 use super::recorder::{Event, Recorder};
 use super::systemd_stub::{Handover, Initrd, KernelOptions, has_word};
 use super::text::{utf16_nul, utf16_text};
-use super::{InputId, Scenario};
+use super::{InputId, Scenario, cc};
 use crate::hashing::Segment;
 use crate::tcg::{EventType, PcrIndex};
 use crate::uki::KernelVersion;
@@ -66,6 +66,9 @@ const INITRD_BY_LOAD_FILE_ONLY: KernelVersion = KernelVersion { major: 6, minor:
 
 /// Runs the kernel's EFI stub.
 pub(super) fn run(handover: &Handover, scenario: &Scenario, recorder: &mut Recorder<'_>) {
+    if !cc::linux_begins(version(handover, scenario), scenario, recorder) {
+        return;
+    }
     let Some(kernel) = &handover.kernel else {
         let reason = "the kernel is not one that is known to measure anything";
         recorder.gap(
@@ -81,15 +84,8 @@ pub(super) fn run(handover: &Handover, scenario: &Scenario, recorder: &mut Recor
         // Kernels before 5.8 are entered through the EFI handover protocol: their stub gets the initrd in memory.
         return;
     }
-    let version = scenario.kernel_version.or_else(|| {
-        kernel
-            .facts
-            .version_text
-            .as_deref()
-            .and_then(KernelVersion::parse)
-            .or_else(|| KernelVersion::parse(kernel.uname.as_deref()?))
-    });
-    let Some((version, rules)) = version.and_then(|version| Some((version, KernelRules::of(version)?)))
+    let Some((version, rules)) =
+        version(handover, scenario).and_then(|version| Some((version, KernelRules::of(version)?)))
     else {
         let reason = "the kernel's version is not known, and what a kernel measures depends on it";
         recorder.gap(PCR, GapCode::UnknownKernel, &INITRD, reason, "--kernel-version, or a .uname section");
@@ -111,6 +107,15 @@ pub(super) fn run(handover: &Handover, scenario: &Scenario, recorder: &mut Recor
     if !no_initrd && rules.measures_initrd {
         measure_initrd(handover, version, recorder);
     }
+}
+
+/// The kernel's version, as declared or found.
+fn version(handover: &Handover, scenario: &Scenario) -> Option<KernelVersion> {
+    scenario.kernel_version.or_else(|| {
+        let kernel = handover.kernel.as_ref()?;
+        let text = kernel.facts.version_text.as_deref();
+        text.and_then(KernelVersion::parse).or_else(|| KernelVersion::parse(kernel.uname.as_deref()?))
+    })
 }
 
 /// PCR 9: the command line. Says whether it has the word `noinitrd`.

@@ -175,3 +175,12 @@ pub struct Assumption {
     /// How to decide it; empty where nothing can.
     pub remedy: &'static str,
 }
+
+/// A program that does not measure through the CC protocol all that it measures into a TPM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotCovered {
+    /// The program, with its version where that matters.
+    pub program: String,
+    /// What it leaves out.
+    pub what: String,
+}

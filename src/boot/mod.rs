@@ -10,6 +10,7 @@
 //! - *PFP*: TCG PC Client Platform Firmware Profile Specification
 //! - *observed*: boots of real images under QEMU, OVMF and swtpm whose logs are in `fixtures/boots`
 
+mod cc;
 mod chain;
 mod cpio;
 mod entry_initrd;
@@ -34,15 +35,16 @@ mod text;
 mod type1;
 mod userspace;
 
+pub use cc::{CcGuest, CcRules, FIRST_LINUX, RTMR3_UNUSED};
 pub use chain::{
     BootChain, BootMedium, CompanionFile, EntryFile, GrubBoot, GrubStep, Input, InputId, InputRole,
     NamedImage, PartitionTable, Payload, Scope,
 };
 pub use firmware_image::FirmwareImage;
 pub use linux::KernelRules;
-pub use measurement::{Assumption, Content, Gap, GapCode, Measurement, Rule, Source};
+pub use measurement::{Assumption, Content, Gap, GapCode, Measurement, NotCovered, Rule, Source};
 pub use ovmf::Machine;
-pub use platform::Platform;
+pub use platform::{GuestSupport, Platform};
 pub use recorded::RecordedPlatform;
 pub use recorder::Recording;
 pub use replay::{BootError, replay};

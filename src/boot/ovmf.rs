@@ -74,9 +74,12 @@ enum Keys {
 /// SHA-256 of the variable `PK` in Debian's `OVMF_VARS_4M.ms.fd` of 2022.11.
 const MICROSOFT_PK: &str = "fb514c4fa21477bbdb7979173141de6d852b0df3a260da6602873c1c7f9666ab";
 
+/// Offset in the volume, and the bytes that stand there then.
+type Patch = (usize, &'static [u8]);
+
 enum Change {
-    /// Offset in the volume, and the bytes that stand there then.
-    Bytes(&'static [(usize, &'static [u8])]),
+    /// Bytes that stand in the volume then, in any order.
+    Bytes(&'static [&'static [Patch]]),
     /// Digests from the logs of real boots.
     Digests(&'static [(HashAlgorithm, &'static str)]),
 }
@@ -84,6 +87,24 @@ enum Change {
 const TWO_CPUS_1G: Option<(u32, u64)> = Some((2, 1024));
 /// DXEFV's place in memory (`PcdOvmfDxeMemFvBase`).
 const DXEFV_BASE: u64 = 0x90_0000;
+
+/// What the secboot build of 2022.11 writes whatever its variable store is: the machine's shape.
+const SECBOOT_2022_11: &[Patch] = &[
+    (0xE0D8, &[0xC0, 0x29]),
+    (0xE0E8, &[0x01, 0x01, 0x10]),
+    (0xE0F0, &[0x10]),
+    (0xE0F4, &[0x28]),
+    (0xE0F8, &[0x80]),
+    (0xE10A, &[0xE0]),
+    (0xE112, &[0x20]),
+    (0xE119, &[0xC0]),
+    (0xE11D, &[0x3C, 0x00, 0x60]),
+    (0xE127, &[0xA0]),
+    (0xE136, &[0x02]),
+    (0xE13A, &[0x02]),
+    (0xE13E, &[0x40]),
+    (0xE14A, &[0x01, 0x01]),
+];
 
 /// Debian's builds whose boots were recorded, on a q35 machine.
 const BUILDS: &[Build] = &[
@@ -95,7 +116,7 @@ const BUILDS: &[Build] = &[
             machine: TWO_CPUS_1G,
             qemu: None,
             keys: None,
-            change: Change::Bytes(&[
+            change: Change::Bytes(&[&[
                 (0xE0D8, &[0xC0, 0x29]),
                 (0xE0E7, &[0x01]),
                 (0xE0F0, &[0x10]),
@@ -110,7 +131,7 @@ const BUILDS: &[Build] = &[
                 (0xE13A, &[0x02]),
                 (0xE13E, &[0x40]),
                 (0xE144, &[0xF7, 0x3F, 0x00, 0x00, 0x09, 0x00, 0x01, 0x01]),
-            ]),
+            ]]),
             assumption: "",
         }],
     },
@@ -123,45 +144,14 @@ const BUILDS: &[Build] = &[
                 machine: TWO_CPUS_1G,
                 qemu: None,
                 keys: Some(Keys::Microsoft),
-                change: Change::Bytes(&[
-                    (0xE0A4, &[0x46, 0x02]),
-                    (0xE0D8, &[0xC0, 0x29]),
-                    (0xE0E8, &[0x01, 0x01, 0x10]),
-                    (0xE0F0, &[0x10]),
-                    (0xE0F4, &[0x28]),
-                    (0xE0F8, &[0x80]),
-                    (0xE10A, &[0xE0]),
-                    (0xE112, &[0x20]),
-                    (0xE119, &[0xC0]),
-                    (0xE11D, &[0x3C, 0x00, 0x60]),
-                    (0xE127, &[0xA0]),
-                    (0xE136, &[0x02]),
-                    (0xE13A, &[0x02]),
-                    (0xE13E, &[0x40]),
-                    (0xE14A, &[0x01, 0x01]),
-                ]),
+                change: Change::Bytes(&[&[(0xE0A4, &[0x46, 0x02])], SECBOOT_2022_11]),
                 assumption: "the variable store is Debian's OVMF_VARS_4M.ms.fd: this build copies two bytes of it",
             },
             MeasuredVolume {
                 machine: TWO_CPUS_1G,
                 qemu: None,
                 keys: Some(Keys::Own),
-                change: Change::Bytes(&[
-                    (0xE0D8, &[0xC0, 0x29]),
-                    (0xE0E8, &[0x01, 0x01, 0x10]),
-                    (0xE0F0, &[0x10]),
-                    (0xE0F4, &[0x28]),
-                    (0xE0F8, &[0x80]),
-                    (0xE10A, &[0xE0]),
-                    (0xE112, &[0x20]),
-                    (0xE119, &[0xC0]),
-                    (0xE11D, &[0x3C, 0x00, 0x60]),
-                    (0xE127, &[0xA0]),
-                    (0xE136, &[0x02]),
-                    (0xE13A, &[0x02]),
-                    (0xE13E, &[0x40]),
-                    (0xE14A, &[0x01, 0x01]),
-                ]),
+                change: Change::Bytes(&[SECBOOT_2022_11]),
                 assumption: "the variable store is Debian's OVMF_VARS_4M.fd with keys put in: this build copies two bytes of it",
             },
         ],
@@ -174,7 +164,7 @@ const BUILDS: &[Build] = &[
             machine: None,
             qemu: None,
             keys: None,
-            change: Change::Bytes(&[(0x6E50, &[0x08, 0x06])]),
+            change: Change::Bytes(&[&[(0x6E50, &[0x08, 0x06])]]),
             assumption: "",
         }],
     },
@@ -355,9 +345,9 @@ fn volume_event(description: &str, base: u64, length: usize) -> Event {
     }
 }
 
-fn changed(volume: &[u8], changes: &[(usize, &[u8])]) -> Option<Vec<u8>> {
+fn changed(volume: &[u8], changes: &[&[Patch]]) -> Option<Vec<u8>> {
     let mut bytes = volume.to_vec();
-    for (offset, new) in changes {
+    for (offset, new) in changes.iter().copied().flatten() {
         bytes.get_mut(*offset..offset.checked_add(new.len())?)?.copy_from_slice(new);
     }
     Some(bytes)

@@ -29,6 +29,19 @@ pub struct Platform {
     pub measures_dbr: Option<bool>,
     /// Its firmware measures images and partition table into PCR 2 on some machines, which nobody but a log tells.
     pub images_may_move: bool,
+    /// The measurement registers of its TDX guests.
+    pub guest_registers: GuestSupport,
+}
+
+/// What a platform makes of the measurement registers of confidential guests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GuestSupport {
+    /// Guests have them, and no TPM beside them unless somebody adds one.
+    Alone,
+    /// Guests have a TPM beside them.
+    BesideTpm,
+    /// Guests have a TPM, and leave the registers alone.
+    Unused,
 }
 
 /// QEMU with EDK2's OVMF.
@@ -43,6 +56,7 @@ const OVMF: Platform = Platform {
     secure_boot: None,
     measures_dbr: Some(false),
     images_may_move: false,
+    guest_registers: GuestSupport::Alone,
 };
 /// Google Compute Engine.
 const GCE: Platform = Platform {
@@ -58,6 +72,7 @@ const GCE: Platform = Platform {
     secure_boot: Some(true),
     measures_dbr: None,
     images_may_move: true,
+    guest_registers: GuestSupport::BesideTpm,
 };
 /// Azure's Trusted Launch and confidential VMs.
 const AZURE: Platform = Platform {
@@ -73,6 +88,7 @@ const AZURE: Platform = Platform {
     secure_boot: Some(true),
     measures_dbr: None,
     images_may_move: false,
+    guest_registers: GuestSupport::Unused,
 };
 /// AWS NitroTPM.
 const AWS: Platform = Platform {
@@ -87,6 +103,7 @@ const AWS: Platform = Platform {
     secure_boot: Some(true),
     measures_dbr: Some(false),
     images_may_move: false,
+    guest_registers: GuestSupport::Alone,
 };
 /// Anything else.
 const GENERIC_UEFI: Platform = Platform {
@@ -100,6 +117,7 @@ const GENERIC_UEFI: Platform = Platform {
     secure_boot: None,
     measures_dbr: None,
     images_may_move: false,
+    guest_registers: GuestSupport::Alone,
 };
 
 impl Platform {

@@ -1,5 +1,6 @@
 //! The platform's share, as recorded boots show it.
 
+use super::cc::DIFFERS;
 use super::measurement::{GapCode, Rule, Source};
 use super::recorder::{Event, Recorder};
 use super::{InputId, secure_boot};
@@ -52,7 +53,7 @@ impl RecordedPlatform {
                 *pcr,
                 GapCode::Firmware,
                 &RECORDED,
-                "the recorded boots differ in too many ways",
+                if self.is_cc() { DIFFERS } else { "the recorded boots differ in too many ways" },
                 "--baseline with logs of one machine and firmware version",
             );
         }

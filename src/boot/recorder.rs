@@ -1,6 +1,7 @@
 //! The recorder: the only way to make a measurement.
 
-use super::measurement::{Assumption, Content, Gap, GapCode, Measurement, Rule, Source};
+use super::cc::{self, Program};
+use super::measurement::{Assumption, Content, Gap, GapCode, Measurement, NotCovered, Rule, Source};
 use super::secure_boot::ImageVerification;
 use super::stage::Stage;
 use crate::hashing::{DigestPlan, Segment};
@@ -22,6 +23,8 @@ pub struct Recording {
     pub assumptions: Vec<Assumption>,
     /// Remarks for the person who asked.
     pub warnings: Vec<String>,
+    /// Programs that leave out something, of what a TPM would get, in the registers of a confidential guest.
+    pub not_covered: Vec<NotCovered>,
 }
 
 impl Recording {
@@ -43,6 +46,9 @@ pub(super) struct Recorder<'a> {
     stage: Stage,
     /// The firmware measures images and partition table into PCR 2, see [`crate::baseline::PlatformPart`].
     pub(super) images_in_pcr_2: bool,
+    /// How the program that runs measures into the registers of a confidential guest; `None` where PCRs are recorded.
+    program: Option<Program>,
+    program_name: String,
     /// The firmware's checks of images: state that lives as long as the boot.
     pub(super) verification: ImageVerification,
 }
@@ -58,9 +64,12 @@ pub(super) struct Event {
 }
 
 impl<'a> Recorder<'a> {
-    pub(super) fn new(plan: &'a mut DigestPlan) -> Self {
+    /// `cc`: what reaches the registers of a confidential guest is recorded, not what reaches PCRs.
+    pub(super) fn new(plan: &'a mut DigestPlan, cc: bool) -> Self {
         Self {
             plan,
+            program: cc.then_some(Program::Same),
+            program_name: String::new(),
             recording: Recording::default(),
             stage: Stage::ExitBootServices,
             images_in_pcr_2: false,
@@ -77,8 +86,42 @@ impl<'a> Recorder<'a> {
         self.stage = stage;
     }
 
+    /// Another program runs.
+    pub(super) fn program(&mut self, program: Program) {
+        self.program = self.program.map(|_| program);
+    }
+
+    /// The program that runs, where registers of a confidential guest are recorded.
+    pub(super) fn running(&self) -> Option<Program> {
+        self.program
+    }
+
+    /// What the program that runs is called, with its version where that matters.
+    pub(super) fn name_program(&mut self, name: impl Into<String>) {
+        self.program_name = name.into();
+    }
+
+    /// What the program that runs leaves out, in the registers of a confidential guest.
+    pub(super) fn not_covered(&mut self, what: impl Into<String>) {
+        let entry = NotCovered { program: self.program_name.clone(), what: what.into() };
+        if self.program.is_some() && !self.recording.not_covered.contains(&entry) {
+            self.warn(format!("{} {}: the registers don't cover it", entry.program, entry.what));
+            self.recording.not_covered.push(entry);
+        }
+    }
+
+    /// The event as it reaches what is recorded.
+    fn admit(&mut self, event: Event) -> Option<Event> {
+        let Some(program) = self.program else { return Some(event) };
+        if program.leaves_out_tag(&event) {
+            cc::lacks_tagged(&event.description, self);
+        }
+        program.admit(event)
+    }
+
     /// Extends a PCR with the hash of `segments`.
     pub(super) fn measure(&mut self, event: Event, segments: impl IntoIterator<Item = Segment>) {
+        let Some(event) = self.admit(event) else { return };
         let content = Content::Stream(self.plan.add(segments));
         self.push(event, content);
     }
@@ -90,6 +133,7 @@ impl<'a> Recorder<'a> {
 
     /// Extends a PCR with what a recorded boot extended it with.
     pub(super) fn observe(&mut self, event: Event, digests: DigestSet) {
+        let Some(event) = self.admit(event) else { return };
         let content = Content::Observed(self.recording.observed.len());
         self.recording.observed.push(digests);
         self.push(event, content);
@@ -118,6 +162,7 @@ impl<'a> Recorder<'a> {
         reason: impl Into<String>,
         remedy: impl Into<String>,
     ) {
+        let Some(event) = self.admit(event) else { return };
         let content = Content::Unknown(self.recording.gaps.len());
         let (reason, remedy) = (reason.into(), remedy.into());
         self.recording.gaps.push(Gap { pcr: event.pcr, code, stage: self.stage, reason, remedy });

@@ -73,7 +73,7 @@ impl BootError {
 /// # Errors
 /// [`BootError`] when this boot would fail.
 pub fn replay(chain: &BootChain, scenario: &Scenario, plan: &mut DigestPlan) -> Result<Recording, BootError> {
-    let mut recorder = Recorder::new(plan);
+    let mut recorder = Recorder::new(plan, scenario.cc.is_some());
     let recorder_ref = &mut recorder;
     firmware::power_on(scenario, recorder_ref); // 0 to 7
     firmware::moved_images(chain, recorder_ref); // 2, 4

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    FirmwareImage, Machine, Platform, RecordedPlatform, SecureBootPolicy, SecureBootSupport, Smbios,
+    CcGuest, FirmwareImage, Machine, Platform, RecordedPlatform, SecureBootPolicy, SecureBootSupport, Smbios,
 };
 use crate::uki::{KernelVersion, SystemdVersion};
 
@@ -63,8 +63,12 @@ pub struct Scenario {
     pub secure_boot_policy: Option<Arc<SecureBootPolicy>>,
     /// The platform as recorded boots show it; `None` when there is no baseline.
     pub baseline: Option<Arc<RecordedPlatform>>,
+    /// The confidential guest as recorded boots show it, where its registers are asked for beside PCRs.
+    pub guest_baseline: Option<Arc<RecordedPlatform>>,
     /// How the kernel's calls of `ExitBootServices` turn out.
     pub exit_boot_services: ExitBootServices,
+    /// The registers of this confidential guest are asked for, not the PCRs of a TPM.
+    pub cc: Option<CcGuest>,
     /// The machine is a confidential VM (SEV, TDX) and the stub sees that.
     pub confidential_vm: bool,
     /// LoadOptions typed or configured by somebody, as UTF-16 units without the terminator.

@@ -1,5 +1,6 @@
 //! shim: its keys into PCR 14, its revocation level and what let the second stage start into PCR 7.
 
+use super::cc::Program;
 use super::measurement::{GapCode, Rule, Source};
 use super::recorder::{Event, Recorder};
 use super::replay::BootError;
@@ -34,6 +35,7 @@ const UNKNOWN: Rule =
 pub(super) fn run(shim: &NamedImage, scenario: &Scenario, recorder: &mut Recorder<'_>) {
     let policy = scenario.secure_boot_policy.clone();
     let known = Shim::of(&shim.image).ok().flatten().filter(|shim| shim.generation >= 4);
+    recorder.program(Program::Same);
     recorder.verification = ImageVerification::default();
     let (Some(program), Some(policy)) = (known, policy) else {
         for pcr in [7, 14] {

@@ -1,12 +1,13 @@
 //! systemd-boot starts a UKI: what it measures, and which LoadOptions it passes.
 
+use super::cc::Program;
 use super::linux::tagged;
 use super::measurement::{GapCode, Rule, Source};
 use super::recorder::{Event, Recorder};
 use super::replay::BootError;
 use super::systemd_stub::{self, Mangle, StubRules};
 use super::text::{utf16_nul, utf16_text, utf16_units};
-use super::{BootChain, Payload, Scenario, entry_initrd, type1};
+use super::{BootChain, CcRules, Payload, Scenario, cc, entry_initrd, type1};
 use crate::hashing::Segment;
 use crate::tcg::{EventType, PcrIndex};
 use crate::uki::{LoadedSection, LoaderInfo, MAX_TEXT, Product, SystemdVersion};
@@ -128,6 +129,7 @@ pub(super) fn run(
             StubRules::NEWEST
         ));
     }
+    cc::systemd_begins("systemd-boot", &version, recorder);
     if rules.measures_smbios {
         systemd_stub::measure_smbios_structures(scenario, recorder);
     }
@@ -172,6 +174,12 @@ pub(super) fn run(
 /// PCR 5: the configuration file as it stands on disk.
 fn measure_loader_conf(chain: &BootChain, recorder: &mut Recorder<'_>) {
     const TAG: u32 = 0xF5BC_582A;
+    if let Some(Program::Systemd(CcRules { tagged: false, .. })) = recorder.running() {
+        if chain.medium.as_ref().is_none_or(|medium| medium.loader_conf.is_some()) {
+            cc::lacks_tagged("loader.conf", recorder);
+        }
+        return;
+    }
     let Some(medium) = &chain.medium else {
         recorder.gap(
             PcrIndex::new(5),

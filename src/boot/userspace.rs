@@ -3,7 +3,7 @@
 use super::measurement::{GapCode, Rule, Source};
 use super::recorder::{Event, Recorder};
 use super::replay::BootError;
-use super::{BootChain, Declared, Payload, Scenario, Stage, systemd_stub};
+use super::{BootChain, Declared, Payload, Scenario, Stage, cc, systemd_stub};
 use crate::hashing::Segment;
 use crate::tcg::PcrIndex;
 use crate::uki::SystemdVersion;
@@ -78,6 +78,10 @@ pub(super) fn run(
     scenario: &Scenario,
     recorder: &mut Recorder<'_>,
 ) -> Result<(), BootError> {
+    if scenario.cc.is_some() {
+        cc::userspace(chain, scenario, recorder);
+        return Ok(());
+    }
     runtime(recorder);
     let initrd = systemd(Part::Initrd, chain, scenario, recorder)?;
     let host = systemd(Part::Host, chain, scenario, recorder)?;

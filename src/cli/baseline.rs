@@ -10,8 +10,9 @@ use super::input::{display_name, read_small};
 use super::output::{hinted, warn, write_to};
 use crate::baseline::{self, PlatformPart, from_profile, merge, to_profile};
 use crate::boot::{Input, InputId, InputRole, RecordedPlatform};
+use crate::prediction::Registers;
 use crate::source::Blob;
-use crate::tcg::eventlog::EventLog;
+use crate::tcg::eventlog::{EventLog, RegisterKind};
 
 /// Work with recorded boots of a platform.
 #[derive(Debug, Args)]
@@ -56,6 +57,12 @@ fn make(args: &MakeArgs) -> anyhow::Result<ExitCode> {
     for path in &args.logs {
         parts.extend(read(path)?.1);
     }
+    if parts.windows(2).any(|pair| matches!(pair, [one, other] if one.kind != other.kind)) {
+        return Err(hinted(
+            "logs of PCRs and of a confidential guest's registers are given: a profile is of one kind",
+            "make one of each",
+        ));
+    }
     let parts = merge(parts);
     if parts.iter().all(|part| part.banks.is_empty()) {
         return Err(hinted("the logs have no bank in common", "take logs of one platform"));
@@ -67,24 +74,73 @@ fn make(args: &MakeArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What recorded boots show.
+#[derive(Debug, Default)]
+pub(super) struct Recorded {
+    /// Of PCRs.
+    pub(super) pcrs: Vec<RecordedPlatform>,
+    /// Of the registers of a confidential guest.
+    pub(super) guest: Vec<RecordedPlatform>,
+}
+
 /// Reads the files of `--baseline`, notes them among the inputs, and finds how many kinds of boots they show.
-pub(super) fn recorded(paths: &[PathBuf], inputs: &mut Vec<Input>) -> anyhow::Result<Vec<RecordedPlatform>> {
-    let mut parts = Vec::new();
-    let mut ids = Vec::new();
+pub(super) fn recorded(
+    paths: &[PathBuf],
+    registers: Registers,
+    inputs: &mut Vec<Input>,
+) -> anyhow::Result<Recorded> {
+    let (mut pcrs, mut guest) = (Parts::default(), Parts::default());
     for path in paths {
         let (bytes, read) = read(path)?;
-        ids.push(InputId(inputs.len()));
+        let is_guest = read.iter().any(|part| part.kind == RegisterKind::Mr);
+        refuse_other_registers(path, is_guest, registers)?;
+        let input = InputId(inputs.len());
         inputs.push(Input {
             role: InputRole::Baseline,
             name: display_name(path),
             file: Blob::from_bytes(bytes),
         });
-        parts.extend(read);
+        let of_kind = if is_guest { &mut guest } else { &mut pcrs };
+        of_kind.inputs.push(input);
+        of_kind.parts.extend(read);
     }
-    let parts = merge(parts);
-    let count = parts.len();
-    let recorded = parts.into_iter().enumerate();
-    Ok(recorded.map(|(number, part)| RecordedPlatform { part, inputs: ids.clone(), number, count }).collect())
+    Ok(Recorded { pcrs: pcrs.merged(), guest: guest.merged() })
+}
+
+/// A log of registers that nobody asked for would be of no use, or worse.
+fn refuse_other_registers(path: &Path, is_guest: bool, registers: Registers) -> anyhow::Result<()> {
+    let name = path.display();
+    match (is_guest, registers) {
+        (true, Registers::Pcr) => Err(hinted(
+            format!("--baseline {name}: is of a confidential guest's registers, PCRs are asked for"),
+            "--registers rtmr or both, or the event log of the TPM",
+        )),
+        (false, Registers::Rtmr) => Err(hinted(
+            format!(
+                "--baseline {name}: is of a TPM's PCRs, the registers of a confidential guest are asked for"
+            ),
+            "the guest's CC event log (/sys/firmware/acpi/tables/data/CCEL), or --registers both",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Boots of one kind of registers.
+#[derive(Default)]
+struct Parts {
+    parts: Vec<PlatformPart>,
+    inputs: Vec<InputId>,
+}
+
+impl Parts {
+    fn merged(self) -> Vec<RecordedPlatform> {
+        let parts = merge(self.parts);
+        let count = parts.len();
+        let recorded = parts.into_iter().enumerate();
+        recorded
+            .map(|(number, part)| RecordedPlatform { part, inputs: self.inputs.clone(), number, count })
+            .collect()
+    }
 }
 
 /// A log or a profile, told apart by the first byte; its bytes, too.

@@ -9,7 +9,6 @@ use super::input::{display_name, open, read_small};
 use super::output::hinted;
 use crate::hashing::{DigestPlan, Segment};
 use crate::materials::{self, Material};
-use crate::source::Blob;
 use crate::tcg::HashAlgorithm;
 
 /// Most names in the folder that are looked at.
@@ -64,7 +63,8 @@ impl BuildResults {
         }
     }
 
-    fn file(&self, suffix: &str) -> Option<PathBuf> {
+    /// `IMAGE` with a suffix, where it is there.
+    pub(super) fn file(&self, suffix: &str) -> Option<PathBuf> {
         let name = format!("{}{suffix}", self.stem);
         self.names.contains(&name).then(|| self.folder.join(name))
     }
@@ -132,19 +132,22 @@ fn disk_stem(name: &str) -> Option<&str> {
 
 /// SHA-256 of a file, in hex.
 pub(super) fn sha256(path: &Path) -> anyhow::Result<String> {
-    sha256_of(&open(path)?).with_context(|| path.display().to_string())
+    let file = open(path)?;
+    let digests = sha256_of(vec![vec![Segment::Range(file)]]).with_context(|| path.display().to_string())?;
+    Ok(digests.into_iter().next().unwrap_or_default())
 }
 
-/// SHA-256 of some bytes, in hex.
-pub(super) fn sha256_of(file: &Blob) -> anyhow::Result<String> {
+/// SHA-256 of each of several streams, in hex; what occurs in several of them is read once.
+pub(super) fn sha256_of(streams: Vec<Vec<Segment>>) -> anyhow::Result<Vec<String>> {
     let mut plan = DigestPlan::new();
-    let stream = plan.add_single(HashAlgorithm::Sha256, [Segment::Range(file.clone())]);
+    let ids: Vec<_> =
+        streams.into_iter().map(|stream| plan.add_single(HashAlgorithm::Sha256, stream)).collect();
     let bar = super::progress::Bar::new();
     bar.start(plan.bytes_to_read());
     let digests = plan.compute(&[], &|bytes| bar.advance(bytes))?;
     bar.finish();
-    let digest = digests.get(stream).and_then(|set| set.get(HashAlgorithm::Sha256));
-    Ok(digest.map(|digest| digest.to_string()).unwrap_or_default())
+    let of = |id| digests.get(id).and_then(|set| set.get(HashAlgorithm::Sha256));
+    Ok(ids.into_iter().filter_map(of).map(|digest| digest.to_string()).collect())
 }
 
 #[cfg(test)]

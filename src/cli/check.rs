@@ -7,15 +7,15 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
-use super::build_results::{BuildResults, sha256, sha256_of};
-use super::input::{display_name, read_small};
+use super::build_results::BuildResults;
+use super::input::read_small;
 use super::medium::{self, Subject, WalkArgs};
 use super::output::{
     BAD, CAUTION, EXIT_DIFFERS, FAINT, GOOD, STRONG, hinted, print, print_json, printable, styled,
 };
 use super::progress::Bar;
+use super::split_artifacts;
 use crate::audit::{AuditOptions, Report, Severity, audit};
-use crate::boot::InputRole;
 use crate::secure_boot::{Database, MAX_VARIABLE, read_key_file};
 use crate::uefi::guid::Guid;
 use crate::walk::Walk;
@@ -77,7 +77,7 @@ fn report(path: &Path, args: &WalkArgs, options: &AuditOptions) -> anyhow::Resul
             return Err(hinted(format!("{}: is a single program, not a disk", path.display()), hint));
         }
     };
-    let results = if path.is_dir() { BuildResults::find(path).ok().flatten() } else { None };
+    let results = medium::build_results(path);
     let mut options = options.clone();
     if let Some(results) = &results {
         options.root_hashes = results.root_hashes()?;
@@ -92,22 +92,13 @@ fn report(path: &Path, args: &WalkArgs, options: &AuditOptions) -> anyhow::Resul
     Ok(report)
 }
 
-/// The files beside the image: their sums, and the UKI that is to be the one in the image.
+/// The files beside the image: their sums, and that they are parts of the image.
 fn compare_files(results: &BuildResults, walk: &Walk, report: &mut Report) -> anyhow::Result<()> {
     for (name, why) in results.wrong_sums(true)? {
         report.add(Severity::Error, "sha256sums", &name, why);
     }
-    let Some(path) = results.split_uki() else { return Ok(()) };
-    let digest = sha256(&path)?;
-    let inputs =
-        walk.boots.iter().filter_map(|boot| boot.chain.as_ref().ok()).flat_map(|chain| &chain.inputs);
-    let mut found = false;
-    for input in inputs.filter(|input| input.role == InputRole::Uki) {
-        found = found || sha256_of(&input.file)? == digest;
-    }
-    if !found {
-        let text = "is not the UKI of any entry in the image";
-        report.add(Severity::Error, "split-uki-differs", &display_name(&path), text.to_owned());
+    for difference in split_artifacts::compare(results, walk)? {
+        report.add(difference.severity, difference.code, &difference.name, difference.text);
     }
     Ok(())
 }

@@ -5,15 +5,17 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
+use super::html::HtmlArgs;
 use super::input::{display_name, open};
 use super::output::{BAD, EXIT_DIFFERS, FAINT, GOOD, STRONG, hinted, print, print_json, printable, styled};
 use super::predict::{BootArgs, predictions, stage_parser};
 use super::table::{Align, Cell, Table};
 use crate::boot::Stage;
 use crate::compare::WordChange;
-use crate::compare::release::{ComponentDiff, ImageDiff, PcrChange, PcrDiff, ReleaseDiff, diff};
+use crate::compare::release::{ComponentDiff, ImageDiff, PcrChange, PcrDiff, ReleaseDiff, boots, diff};
 use crate::export::load;
 use crate::reference::Document;
+use crate::report;
 
 /// Largest document, in bytes.
 const MAX_DOCUMENT: u64 = 64 << 20;
@@ -28,6 +30,7 @@ Examples:
   premeasure diff old.json new.json                      which PCRs change, and why
   premeasure diff old.efi new.efi --loader systemd-bootx64.efi
   premeasure diff v1.raw v2.raw --format markdown        for release notes
+  premeasure diff old.json new.json --html changes.html  also as a page for the browser
   premeasure diff old.json new.json --json | jq '.images[].scenarios[].pcrs[].index'")]
 pub(super) struct DiffArgs {
     /// The old release: a document or an image
@@ -44,6 +47,8 @@ pub(super) struct DiffArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    html: HtmlArgs,
+    #[command(flatten)]
     boot: BootArgs,
 }
 
@@ -59,12 +64,22 @@ enum Format {
 
 pub(super) fn run(args: &DiffArgs) -> anyhow::Result<ExitCode> {
     let (old, new) = (document(&args.old, &args.boot)?, document(&args.new, &args.boot)?);
+    for (path, document) in [(&args.old, &old), (&args.new, &new)] {
+        if !document.has_pcrs() {
+            let text = format!("{}: has no PCRs, and only these are compared here", path.display());
+            return Err(hinted(text, "predict with --registers pcr or both"));
+        }
+    }
     if !old.banks.iter().any(|bank| new.banks.contains(bank)) {
         let text = format!("no bank in common: {} and {}", old.banks.join(", "), new.banks.join(", "));
         return Err(hinted(text, "predict one of them again with --bank"));
     }
     let names = (display_name(&args.old), display_name(&args.new));
     let diff = diff((&names.0, &old), (&names.1, &new), args.stage);
+    args.html.write(|| {
+        let page = report::release(&diff, &boots(&old, &new, args.stage));
+        Ok((page, serde_json::to_string_pretty(&diff)?))
+    })?;
     match args.format {
         _ if args.json => print_json(&diff)?,
         Format::Json => print_json(&diff)?,

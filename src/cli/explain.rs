@@ -1,5 +1,6 @@
 //! `premeasure explain`: the measurements as a story.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,7 +12,8 @@ use super::input::open;
 use super::output::{CAUTION, FAINT, GOOD, STRONG, hinted, print, printable, styled};
 use super::predict::{BootArgs, predictions};
 use super::validate::MAX_DOCUMENT;
-use crate::reference::{BankDigests, Document, MeasurementEntry, VariantEntry, check, parse};
+use crate::reference::{BankDigests, Document, MeasurementEntry, RegisterEntry, VariantEntry, check, parse};
+use crate::tcg::eventlog::MeasurementRegister;
 use crate::tcg::{Digest, HashAlgorithm, PcrIndex, extend};
 
 /// Tell how the PCR values come about, measurement by measurement.
@@ -100,16 +102,38 @@ fn tell(
     text: &mut String,
 ) {
     let _ = writeln!(text, "{}", styled(STRONG, printable(&title(document, variant))));
-    let mut values: Vec<(PcrIndex, Option<Digest>)> =
-        PcrIndex::all().map(|pcr| (pcr, start_value(variant, pcr, bank))).collect();
+    let starts = PcrIndex::all().map(|pcr| (format!("PCR {pcr}"), start_value(variant, pcr, bank)));
+    let wanted = |of: &MeasurementEntry| only.is_empty() || only.iter().any(|pcr| pcr.get() == of.pcr);
+    tell_boot(document, variant, &variant.measurements, (bank, starts.collect()), &wanted, text);
+    if let Some(guest) = &variant.guest {
+        let bank = MeasurementRegister::BANK;
+        let start = |of: &RegisterEntry| of.start.as_ref().and_then(|start| digest(start, bank));
+        let starts = guest.registers.iter();
+        let starts = starts.map(|of| (of.name.clone(), Some(start(of).unwrap_or(Digest::zero(bank)))));
+        let _ = writeln!(text, "\n{}", styled(STRONG, "Registers of the confidential guest"));
+        tell_boot(document, variant, &guest.measurements, (bank, starts.collect()), &wanted, text);
+    }
+    text.push('\n');
+}
+
+/// A bank, and the values that registers start from in it.
+type Start = (HashAlgorithm, BTreeMap<String, Option<Digest>>);
+
+fn tell_boot(
+    document: &Document,
+    variant: &VariantEntry,
+    measurements: &[MeasurementEntry],
+    (bank, mut values): Start,
+    wanted: &dyn Fn(&MeasurementEntry) -> bool,
+    text: &mut String,
+) {
     let mut stage = "";
     let mut number = 0;
-    for measurement in &variant.measurements {
-        let Some((pcr, value)) = values.iter_mut().find(|(pcr, _)| pcr.get() == measurement.pcr) else {
-            continue;
-        };
+    for measurement in measurements {
+        let register = register(measurement);
+        let Some(value) = values.get_mut(&register) else { continue };
         *value = after(*value, measurement, bank);
-        if !only.is_empty() && !only.contains(pcr) {
+        if !wanted(measurement) {
             continue;
         }
         if stage != measurement.stage {
@@ -126,7 +150,11 @@ fn tell(
         number += 1;
         tell_measurement(document, variant, measurement, number, *value, bank, text);
     }
-    text.push('\n');
+}
+
+/// The register that is extended, in words.
+fn register(measurement: &MeasurementEntry) -> String {
+    measurement.register.clone().unwrap_or_else(|| format!("PCR {}", measurement.pcr))
 }
 
 fn title(document: &Document, variant: &VariantEntry) -> String {
@@ -158,7 +186,7 @@ fn tell_measurement(
     bank: HashAlgorithm,
     text: &mut String,
 ) {
-    let register = format!("PCR {}", measurement.pcr);
+    let register = printable(&register(measurement)).to_string();
     let description = printable(&measurement.description);
     let rule = document.rules.iter().find(|rule| rule.id == measurement.rule);
     let digest = measurement.digests.as_ref().and_then(|digests| digest(digests, bank));

@@ -8,6 +8,7 @@ use super::build_results::BuildResults;
 use super::input::open;
 use super::output::hinted;
 use super::secure_boot::VariableFile;
+use super::split_artifacts;
 use crate::audit::{AuditOptions, Report, audit};
 use crate::boot::{BootChain, ExitBootServices};
 use crate::source::oci::{OciError, open_archive, open_folder};
@@ -134,6 +135,14 @@ pub(super) enum Subject {
     Other(Blob, anyhow::Error),
 }
 
+/// The folder of build results that `path` is, and not a boot partition or the root of a system.
+pub(super) fn build_results(path: &Path) -> Option<BuildResults> {
+    if !path.is_dir() || Medium::of_folder(path).is_ok() {
+        return None;
+    }
+    BuildResults::find(path).ok().flatten()
+}
+
 /// Finds out what `path` is, by its content.
 pub(super) fn identify(path: &Path, args: &WalkArgs) -> anyhow::Result<Subject> {
     if path.is_dir() {
@@ -210,6 +219,9 @@ fn explain_container(error: ContainerError, path: &Path) -> anyhow::Error {
     let text = format!("{}: {error}", path.display());
     match error {
         ContainerError::TooLarge { .. } => hinted(text, "--max-size raises the limit, as in --max-size 100G"),
+        ContainerError::Unread { how, .. } => {
+            hinted(text, format!("{} takes the image out", how.replace("IMAGE", &path.display().to_string())))
+        }
         ContainerError::Unsupported { .. } => {
             hinted(text, format!("qemu-img convert -O raw {} disk.raw makes a raw image", path.display()))
         }
@@ -280,9 +292,20 @@ pub(super) fn walked(
     smbios: &[Vec<u8>],
 ) -> anyhow::Result<Walked> {
     let walk = walk_of(medium, path, &args.walk, smbios)?;
-    let quick = AuditOptions { quick: true, ..AuditOptions::default() };
-    let checked = audit(medium, &walk, &quick, &|_| (), &|_| ());
+    let mut quick = AuditOptions { quick: true, ..AuditOptions::default() };
+    let mut differences = Vec::new();
+    if let Some(results) = build_results(path) {
+        quick.root_hashes = results.root_hashes()?;
+        differences = split_artifacts::compare(&results, &walk)?;
+    }
+    let mut checked = audit(medium, &walk, &quick, &|_| (), &|_| ());
     let Walk { steps, mut warnings, boots, chosen } = walk;
+    let wrong = checked.findings.iter().filter(|finding| finding.code == "roothash-file-differs");
+    warnings.extend(wrong.map(|finding| format!("{}: {}", finding.place, finding.text)));
+    for difference in differences {
+        warnings.push(format!("{}: {}", difference.name, difference.text));
+        checked.add(difference.severity, difference.code, &difference.name, difference.text);
+    }
     if chosen.is_none() && !args.all_entries {
         return Err(hinted(
             format!("{}: {}", path.display(), steps.last().map(String::as_str).unwrap_or_default()),

@@ -1,12 +1,13 @@
 //! What a person or a script sees: standard output, warnings, errors with hints, exit codes.
 
-use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
+
+pub(crate) use crate::report::{plain_json, printable};
 
 /// Exit code of "looked and found a difference".
 pub(crate) const EXIT_DIFFERS: u8 = 1;
@@ -120,78 +121,4 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
-}
-
-/// Text from a file, made safe for a terminal: control characters (also those of Unicode that reorder text)
-/// are shown as escapes, so that no input can drive the terminal or hide itself.
-pub(crate) fn printable(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '\n' => safe.push_str("\\n"),
-            '\t' => safe.push_str("\\t"),
-            '\r' => safe.push_str("\\r"),
-            hidden if is_hidden(hidden) => safe.extend(hidden.escape_unicode()),
-            control if control.is_control() => safe.extend(control.escape_default()),
-            plain => safe.push(plain),
-        }
-    }
-    safe
-}
-
-/// JSON without characters that could drive a terminal: JSON itself only escapes those below U+0020. It means the same
-/// as before, since such characters can stand in strings only.
-pub(crate) fn plain_json(json: &str) -> Cow<'_, str> {
-    let is_unsafe = |character: char| character != '\n' && (character.is_control() || is_hidden(character));
-    if !json.contains(is_unsafe) {
-        return Cow::Borrowed(json);
-    }
-    let mut plain = String::with_capacity(json.len());
-    for character in json.chars() {
-        if is_unsafe(character) {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                plain.push_str(&format!("\\u{unit:04x}"));
-            }
-        } else {
-            plain.push(character);
-        }
-    }
-    Cow::Owned(plain)
-}
-
-/// Characters that reorder text or are not seen: Unicode's `Cf` and `Default_Ignorable_Code_Point`.
-fn is_hidden(character: char) -> bool {
-    matches!(character,
-        '\u{AD}' | '\u{34F}' | '\u{600}'..='\u{605}' | '\u{61C}' | '\u{6DD}' | '\u{70F}' | '\u{890}' | '\u{891}'
-        | '\u{8E2}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{180B}'..='\u{180F}'
-        | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{3164}'
-        | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}' | '\u{110BD}' | '\u{110CD}'
-        | '\u{13430}'..='\u{1343F}' | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}'
-        | '\u{E0000}'..='\u{E0FFF}')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn json_keeps_its_meaning_without_control_characters() {
-        let value =
-            serde_json::json!({ "a\u{9b}\u{7f}": ["\u{202e}\u{e0041}\u{ad}", "plain ü", "\u{1b}\n"] });
-        let text = serde_json::to_string_pretty(&value).expect("JSON");
-        let plain = plain_json(&text);
-        assert!(
-            plain
-                .chars()
-                .all(|c| c == '\n' || !(c.is_control() || matches!(c, '\u{202e}' | '\u{e0041}' | '\u{ad}'))),
-            "{plain}"
-        );
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&plain).expect("JSON"), value);
-    }
-
-    #[test]
-    fn control_characters_do_not_reach_the_terminal() {
-        assert_eq!(printable("a\u{1b}[2Jb\u{202e}c\u{9b}d"), "a\\u{1b}[2Jb\\u{202e}c\\u{9b}d");
-        assert_eq!(printable("grüße, 日本"), "grüße, 日本");
-    }
 }

@@ -7,10 +7,11 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
-use super::build_results::BuildResults;
+use super::html::HtmlArgs;
 use super::input::{display_name, open};
 use super::medium::{self, MediumArgs, Subject};
 use super::output::{hinted, print, print_json, warn, write_to};
+use super::registers::RegisterArgs;
 use super::render;
 use super::secure_boot::SecureBootArgs;
 use crate::audit::{Report, Severity};
@@ -20,9 +21,11 @@ use crate::boot::{
 };
 use crate::materials::{self, Material};
 use crate::pe::{PeError, PeImage};
-use crate::prediction::{PredictError, Prediction, Request, predict};
+use crate::prediction::{PredictError, Prediction, Registers, Request, Variant, predict};
 use crate::reference;
+use crate::report;
 use crate::source::Blob;
+use crate::tcg::eventlog::MeasurementRegister;
 use crate::tcg::{HashAlgorithm, PcrIndex};
 use crate::uki::{ImageRole, KernelVersion, SystemdVersion};
 
@@ -47,6 +50,8 @@ Examples:
   premeasure predict uki.efi --loader systemd-bootx64.efi --secure-boot on --format systemd
   premeasure predict uki.efi --bank sha256 --format pcrs --stage ready
   premeasure predict uki.efi -o reference.json           the document, for export and comparison
+  premeasure predict disk.img --html boot.html           also as a page for the browser
+  premeasure predict uki.efi --registers rtmr --baseline ccel.bin   registers of a TDX guest
   zstdcat uki.efi.zst | premeasure predict - --json")]
 pub(super) struct PredictArgs {
     /// A unified kernel image, a disk image, a boot partition, a container image, or a folder with one; `-` for standard input
@@ -78,6 +83,8 @@ pub(super) struct PredictArgs {
     /// Write the predicted firmware log to FILE, in the TCG's crypto-agile format
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     event_log: Option<PathBuf>,
+    #[command(flatten, next_help_heading = "Output")]
+    html: HtmlArgs,
 }
 
 /// What boots, and how: everything that decides the values.
@@ -129,6 +136,8 @@ pub(super) struct BootArgs {
     secure_boot: Option<OnOff>,
     #[command(flatten)]
     keys: SecureBootArgs,
+    #[command(flatten)]
+    pub(super) guest: RegisterArgs,
     /// The machine is a confidential VM (SEV, TDX)
     #[arg(long, help_heading = "Machine")]
     confidential_vm: bool,
@@ -187,6 +196,11 @@ impl BootArgs {
     pub(super) fn banks(&self) -> &[HashAlgorithm] {
         &self.banks
     }
+
+    /// SMBIOS is not read for command lines.
+    fn is_confidential(&self) -> bool {
+        self.confidential_vm || self.guest.registers().of_guest()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -208,9 +222,11 @@ pub(super) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
     let pcrs: Vec<PcrIndex> =
         args.pcrs.iter().map(|pcr| PcrIndex::try_from(*pcr)).collect::<Result<_, _>>()?;
     refuse_two_results_on_standard_output(args)?;
+    refuse_what_guests_lack(args)?;
     let to_output = args.output.as_deref().is_some_and(is_standard_output);
     let to_log = args.event_log.as_deref().is_some_and(is_standard_output);
-    let needs_document = args.json || args.output.is_some();
+    let prints_document = args.json || args.output.is_some();
+    let needs_document = prints_document || args.html.is_given();
     let mut predictions = predictions(&args.image, &args.boot, needs_document)?;
     predictions.add_materials(&args.image, &args.sboms)?;
     predictions.warn();
@@ -218,8 +234,10 @@ pub(super) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
         write_to(path, &render::event_log(&predictions.all)?)?;
     }
     if needs_document {
-        let mut text = serde_json::to_string_pretty(&predictions.document()?)?;
+        let document = predictions.document()?;
+        let mut text = serde_json::to_string_pretty(&document)?;
         text.push('\n');
+        args.html.write(|| Ok((report::prediction(&document, args.stage), text.clone())))?;
         if let Some(path) = &args.output {
             write_to(path, text.as_bytes())?;
         }
@@ -229,6 +247,9 @@ pub(super) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
     }
     let all = predictions.all.as_slice();
     match args.format {
+        Some(Format::Pcrs) if args.boot.guest.registers() == Registers::Rtmr => {
+            print_json(&render::registers(all, args.stage))?;
+        }
         Some(Format::Pcrs) => print_json(&render::pcrs(all, args.stage, &pcrs))?,
         Some(Format::Systemd) => match render::systemd(all, args.stage, &pcrs)? {
             text if text.is_empty() => warn("no PCR has one known value at this stage"),
@@ -238,7 +259,7 @@ pub(super) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
             let tables = all.iter().map(|prediction| render::stages_table(prediction, &pcrs));
             print(&tables.collect::<Vec<_>>().join("\n"))?;
         }
-        None if !needs_document && !to_log => {
+        None if !prints_document && !to_log => {
             let tables = all.iter().map(|prediction| render::table(prediction, args.stage, &pcrs));
             let walk = render::walk(&predictions.steps);
             let check = predictions.checked.as_ref().map(|report| summary(report, &args.image));
@@ -280,6 +301,33 @@ fn refuse_two_results_on_standard_output(args: &PredictArgs) -> anyhow::Result<(
     Ok(())
 }
 
+/// Not every form of output has a place for the registers of a confidential guest.
+fn refuse_what_guests_lack(args: &PredictArgs) -> anyhow::Result<()> {
+    let without = "leave it out, or predict PCRs";
+    let refused = match (args.boot.guest.registers(), args.format) {
+        (Registers::Pcr, _) => None,
+        (Registers::Both, Some(_)) => {
+            Some(("--format", "numbers of PCRs and of registers can't stand in one list"))
+        }
+        (Registers::Both, None) if args.stages => {
+            Some(("--stages", "registers of a confidential guest don't change after the kernel starts"))
+        }
+        (Registers::Rtmr, Some(Format::Systemd)) => {
+            Some(("--format systemd", "a policy of systemd's is about PCRs"))
+        }
+        (Registers::Rtmr, _) if args.stages => {
+            Some(("--stages", "registers of a confidential guest don't change after the kernel starts"))
+        }
+        (Registers::Rtmr, _) if !args.pcrs.is_empty() => Some(("--pcr", "no PCRs are predicted")),
+        (Registers::Rtmr, _) if args.event_log.is_some() => Some(("--event-log", "the log is that of a TPM")),
+        _ => None,
+    };
+    match refused {
+        Some((option, why)) => Err(hinted(format!("{option} with --registers: {why}"), without)),
+        None => Ok(()),
+    }
+}
+
 /// What was predicted, and how the boot was walked.
 #[derive(Default)]
 pub(super) struct Predictions {
@@ -303,10 +351,10 @@ impl Predictions {
             let material = materials::recognise(&display_name(path), &bytes);
             self.materials.push(material.with_context(|| format!("--sbom {}", path.display()))?);
         }
-        if !image.is_dir() || self.all.iter().all(|prediction| prediction.chain.inputs.is_empty()) {
+        if self.all.iter().all(|prediction| prediction.chain.inputs.is_empty()) {
             return Ok(());
         }
-        let Some(results) = BuildResults::find(image).ok().flatten() else { return Ok(()) };
+        let Some(results) = super::medium::build_results(image) else { return Ok(()) };
         self.materials.extend(results.manifest()?);
         for (name, why) in results.wrong_sums(false)? {
             self.warnings.push(format!("{name}: {why}"));
@@ -317,7 +365,7 @@ impl Predictions {
     /// Says on standard error what deserves a second look.
     pub(super) fn warn(&self) {
         let variants = self.all.iter().flat_map(|prediction| &prediction.variants);
-        let recorded = variants.flat_map(|variant| &variant.recording.warnings);
+        let recorded = variants.flat_map(Variant::recordings).flat_map(|recording| &recording.warnings);
         let recorded: std::collections::BTreeSet<&String> = recorded.collect();
         self.warnings.iter().chain(recorded).for_each(warn);
     }
@@ -349,7 +397,7 @@ pub(super) fn requests(path: &Path, args: &BootArgs) -> anyhow::Result<(Vec<Requ
 /// Every entry of the boot menu of `path`, where it has one and only one of them was asked for.
 pub(super) fn other_requests(path: &Path, args: &BootArgs) -> anyhow::Result<Vec<Request>> {
     let Subject::Medium(medium) = medium::identify(path, &args.medium.walk)? else { return Ok(Vec::new()) };
-    let strings = if args.confidential_vm { Vec::new() } else { smbios(args)?.oem_strings };
+    let strings = if args.is_confidential() { Vec::new() } else { smbios(args)?.oem_strings };
     let walked = medium::walked(&medium, path, &args.medium.with_all_entries(), &strings)?;
     let boots = walked.boots.into_iter().take(MAX_OTHER_ENTRIES);
     boots.map(|boot| request(boot.entry, boot.profile, boot.chain, args, false)).collect()
@@ -405,7 +453,7 @@ fn requests_of(
             ("--global-confext", &args.global_confexts),
         ],
     )?;
-    let strings = if args.confidential_vm { Vec::new() } else { smbios(args)?.oem_strings };
+    let strings = if args.is_confidential() { Vec::new() } else { smbios(args)?.oem_strings };
     let walked = medium::walked(&medium, path, &args.medium, &strings)?;
     predictions.checked = Some(walked.checked);
     predictions.steps = walked.steps;
@@ -451,9 +499,14 @@ fn request(
     args: &BootArgs,
     file_digests: bool,
 ) -> anyhow::Result<Request> {
-    let baselines = args.keys.baselines(&mut chain.inputs)?;
-    let banks = if args.banks.is_empty() {
-        default_banks(args.platform.unwrap_or_default(), &baselines)
+    let registers = args.guest.registers();
+    let recorded = args.keys.baselines(registers, &mut chain.inputs)?;
+    let platform = args.platform.unwrap_or_default();
+    let guest = args.guest.guest(platform, &args.banks, &recorded)?;
+    let banks = if registers == Registers::Rtmr {
+        vec![MeasurementRegister::BANK]
+    } else if args.banks.is_empty() {
+        default_banks(platform, &recorded.pcrs)
     } else {
         let mut banks = args.banks.clone();
         banks.sort_unstable();
@@ -467,7 +520,10 @@ fn request(
         exit_boot_services: args.medium.exit_boot_services(),
         secure_boot: args.secure_boot.map(|state| state == OnOff::On),
         variables: args.keys.policy(args.medium.walk.variables())?,
-        baselines,
+        registers,
+        guest,
+        baselines: recorded.pcrs,
+        guest_baselines: recorded.guest,
         devicetree: number_or_none(args.devicetree.as_deref(), "--devicetree")?,
         firmware_image: number_or_none(args.firmware_image.as_deref(), "--firmware-image")?,
         banks,

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 
+use super::baseline::Recorded;
 use super::input::{open, read_small};
 use super::output::hinted;
-use crate::boot::{FirmwareImage, Input, RecordedPlatform, SecureBootPolicy, VariableSource};
+use crate::boot::{FirmwareImage, Input, SecureBootPolicy, VariableSource};
+use crate::prediction::Registers;
 use crate::secure_boot::{
     AwsDataError, Content, Key, KeyFileError, MAX_DICTIONARY, MAX_UEFI_DATA, MAX_VARIABLE,
     SecureBootVariables, efivarfs_variable, is_uefi_data, read_key_file, read_uefi_data, read_virt_firmware,
@@ -90,8 +92,12 @@ impl SecureBootArgs {
     }
 
     /// The platform as recorded boots show it; the files become inputs.
-    pub(super) fn baselines(&self, inputs: &mut Vec<Input>) -> anyhow::Result<Vec<RecordedPlatform>> {
-        super::baseline::recorded(&self.baseline, inputs)
+    pub(super) fn baselines(
+        &self,
+        registers: Registers,
+        inputs: &mut Vec<Input>,
+    ) -> anyhow::Result<Recorded> {
+        super::baseline::recorded(&self.baseline, registers, inputs)
     }
 
     /// The machine's firmware.

@@ -5,18 +5,23 @@ use std::collections::BTreeMap;
 use super::model::{Candidate, Event, Expectation, ExpectedPcr, ExpectedValue, Kind, Observation, Origin};
 use super::{Options, Topic};
 use crate::boot::Stage;
-use crate::reference::{BankDigests, Document, Image, MeasurementEntry, PcrEntry, VariantEntry};
+use crate::reference::{
+    BankDigests, Document, GapEntry, Image, MeasurementEntry, PcrEntry, RegisterEntry, ValueEntry,
+    VariantEntry,
+};
+use crate::tcg::eventlog::{MeasurementRegister, RegisterKind};
 use crate::tcg::{Digest, DigestSet, EventType, HashAlgorithm, PcrIndex, PcrValues};
 
 /// What a document expects: each of its variants is an acceptable boot. What the document itself has wrong (stages that
 /// do not exist, digests of wrong length) is left out: [`crate::reference::check`] finds it.
 #[must_use]
-pub fn expectation_of_document(name: &str, document: &Document) -> Expectation {
+pub fn expectation_of_document(name: &str, document: &Document, registers: RegisterKind) -> Expectation {
     Expectation {
         name: name.to_owned(),
         kind: Kind::Prediction,
         format: document.kind.clone(),
-        candidates: document.variants.iter().map(|variant| candidate(document, variant)).collect(),
+        registers,
+        candidates: document.variants.iter().map(|variant| candidate(document, variant, registers)).collect(),
     }
 }
 
@@ -25,7 +30,8 @@ pub fn expectation_of_document(name: &str, document: &Document) -> Expectation {
 #[must_use]
 pub fn observations_of_document(name: &str, document: &Document, options: &Options) -> Vec<Observation> {
     let stage = options.stage.unwrap_or_default();
-    let candidates = document.variants.iter().map(|variant| candidate(document, variant));
+    let registers = if document.has_pcrs() { RegisterKind::Pcr } else { RegisterKind::Mr };
+    let candidates = document.variants.iter().map(|variant| candidate(document, variant, registers));
     candidates
         .map(|candidate| {
             let mut values = PcrValues::default();
@@ -38,6 +44,7 @@ pub fn observations_of_document(name: &str, document: &Document, options: &Optio
                 names: vec![format!("{name} ({})", candidate.id)],
                 kind: Kind::Prediction,
                 formats: vec![document.kind.clone()],
+                registers,
                 events: candidate.events.map(|events| events.into_iter().filter(reached).collect()),
                 values,
                 replayed: None,
@@ -47,36 +54,53 @@ pub fn observations_of_document(name: &str, document: &Document, options: &Optio
         .collect()
 }
 
-fn candidate(document: &Document, variant: &VariantEntry) -> Candidate {
+fn candidate(document: &Document, variant: &VariantEntry, registers: RegisterKind) -> Candidate {
     let image = document.images.iter().find(|image| image.id == variant.image);
-    let pcrs = variant.pcrs.iter().filter_map(|entry| {
-        let pcr = PcrIndex::try_from(u32::from(entry.index)).ok()?;
-        Some((pcr, expected_pcr(entry)))
-    });
+    let pcr = |index: u8| PcrIndex::try_from(u32::from(index)).ok();
+    let (pcrs, events) = match (registers, &variant.guest) {
+        (RegisterKind::Pcr, _) => {
+            let expected =
+                |of: &PcrEntry| Some((pcr(of.index)?, expected(&of.values, &of.gaps, &of.assumes)));
+            let events = variant.measurements.iter().filter_map(|entry| event(entry, image));
+            (variant.pcrs.iter().filter_map(expected).collect(), events.collect())
+        }
+        (RegisterKind::Mr, None) => (BTreeMap::new(), Vec::new()),
+        (RegisterKind::Mr, Some(guest)) => {
+            let expected =
+                |of: &RegisterEntry| Some((pcr(of.index)?, expected(&of.values, &of.gaps, &of.assumes)));
+            // The register's number, and the topic of the PCR.
+            let in_register = |event: Event| {
+                let register = MeasurementRegister::of_pcr(event.pcr)?;
+                Some(Event { pcr: pcr(register.get())?, ..event })
+            };
+            let events = guest.measurements.iter().filter_map(|entry| event(entry, image));
+            (guest.registers.iter().filter_map(expected).collect(), events.filter_map(in_register).collect())
+        }
+    };
     let scenario = document.scenarios.iter().find(|scenario| scenario.id == variant.scenario);
     Candidate {
         secure_boot: scenario.and_then(|scenario| scenario.secure_boot),
         id: variant.id.clone(),
         image: variant.image.clone(),
         scenario: variant.scenario.clone(),
-        events: Some(variant.measurements.iter().filter_map(|entry| event(entry, image)).collect()),
-        pcrs: pcrs.collect::<BTreeMap<_, _>>(),
+        events: Some(events),
+        pcrs,
     }
 }
 
-fn expected_pcr(entry: &PcrEntry) -> ExpectedPcr {
-    let values = entry.values.iter().filter_map(|value| {
+fn expected(values: &[ValueEntry], gaps: &[GapEntry], assumes: &[String]) -> ExpectedPcr {
+    let values = values.iter().filter_map(|value| {
         let stage = value.stage.parse::<Stage>().ok()?;
         Some(ExpectedValue { stage: Some(stage), digests: digest_set(&value.digests) })
     });
-    let gaps = entry.gaps.iter().map(|gap| {
+    let gaps = gaps.iter().map(|gap| {
         let stage = gap.stage.parse().unwrap_or_default();
         (stage, gap.reason.clone(), gap.remedy.clone())
     });
     ExpectedPcr {
         values: values.collect(),
         gaps: gaps.collect(),
-        assumes: entry.assumes.clone(),
+        assumes: assumes.to_vec(),
         warn_only: false,
     }
 }

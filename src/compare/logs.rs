@@ -6,7 +6,7 @@ use super::Topic;
 use super::model::{Candidate, Event, Expectation, ExpectedPcr, ExpectedValue, Kind, Observation};
 use crate::tcg::cel::{Content, Record};
 use crate::tcg::event_data::{Context, decode};
-use crate::tcg::eventlog::{Register, RegisterKind};
+use crate::tcg::eventlog::{MeasurementRegister, Register, RegisterKind};
 use crate::tcg::timeline::{self, BootLog, LogFormat, MixedRegisters};
 use crate::tcg::{DigestSet, EventType, HashAlgorithm, PcrIndex, PcrValues};
 
@@ -20,11 +20,6 @@ pub enum LogsError {
     /// Logs of different kinds.
     #[error(transparent)]
     Mixed(#[from] MixedRegisters),
-    /// The registers are not PCRs.
-    #[error(
-        "the log is of a confidential guest's measurement registers: only PCRs of a TPM can be compared with a prediction"
-    )]
-    NotPcrs,
     /// More than any boot writes.
     #[error("the logs have {0} records, the limit is {MAX_EVENTS}")]
     TooMany(usize),
@@ -47,20 +42,21 @@ pub fn observation_of_logs(
             names,
             kind: Kind::Registers,
             formats,
+            registers: RegisterKind::Pcr,
             events: None,
             values,
             replayed: None,
             notes,
         });
     }
-    let (replayed, events) = read(logs, &mut notes)?;
+    let (replayed, events, kinds) = read(logs, &mut notes)?;
     let kind = if registers.is_some() { Kind::RegistersAndLog } else { Kind::Log };
     let (values, replayed) = match registers {
         Some(values) => (values, Some(replayed)),
         None => (replayed, None),
     };
     let formats = logs.iter().map(|log| log.format.to_string()).collect();
-    Ok(Observation { names, kind, formats, events: Some(events), values, replayed, notes })
+    Ok(Observation { names, kind, formats, registers: kinds, events: Some(events), values, replayed, notes })
 }
 
 /// What a recorded boot expects of the next one: the same events.
@@ -68,7 +64,7 @@ pub fn observation_of_logs(
 /// # Errors
 /// [`LogsError`].
 pub fn expectation_of_logs(name: &str, logs: &[BootLog<'_>]) -> Result<Expectation, LogsError> {
-    let (values, events) = read(logs, &mut Vec::new())?;
+    let (values, events, registers) = read(logs, &mut Vec::new())?;
     let expected = PcrIndex::all().filter_map(|pcr| {
         let digests: DigestSet = values.banks().filter_map(|(bank, _)| values.get(bank, pcr)).collect();
         let value = ExpectedValue { stage: None, digests };
@@ -80,6 +76,7 @@ pub fn expectation_of_logs(name: &str, logs: &[BootLog<'_>]) -> Result<Expectati
         name: name.to_owned(),
         kind: Kind::Log,
         format: formats.join(", "),
+        registers,
         candidates: vec![Candidate {
             pcrs: expected.collect(),
             events: Some(events),
@@ -90,21 +87,21 @@ pub fn expectation_of_logs(name: &str, logs: &[BootLog<'_>]) -> Result<Expectati
 
 /// Values and events of logs of one boot. A firmware's log covers PCR 0 to 9 and 11 to 14 up to the kernel: a register of
 /// these that it does not extend holds its start value. PCR 10 and 15 are user space's.
-fn read(logs: &[BootLog<'_>], notes: &mut Vec<String>) -> Result<(PcrValues, Vec<Event>), LogsError> {
+fn read(
+    logs: &[BootLog<'_>],
+    notes: &mut Vec<String>,
+) -> Result<(PcrValues, Vec<Event>, RegisterKind), LogsError> {
     let count = logs.iter().map(BootLog::len).fold(0, usize::saturating_add);
     if count > MAX_EVENTS {
         return Err(LogsError::TooMany(count));
     }
     let (replay, kind) = timeline::replay(logs)?;
-    if kind == RegisterKind::Mr {
-        return Err(LogsError::NotPcrs);
-    }
     let mut values = replay.values();
     let firmware = logs.iter().any(|log| matches!(log.format, LogFormat::Sha1 | LogFormat::CryptoAgile));
     if firmware {
         let banks: Vec<HashAlgorithm> = values.banks().map(|(bank, _)| bank).collect();
         for bank in banks {
-            for pcr in PcrIndex::all().filter(|pcr| pcr.get() < 15 && pcr.get() != 10) {
+            for pcr in PcrIndex::all().filter(|register| covered(kind, *register)) {
                 if values.get(bank, pcr).is_none() {
                     values.set(pcr, pcr.start_value(bank));
                 }
@@ -121,11 +118,26 @@ fn read(logs: &[BootLog<'_>], notes: &mut Vec<String>) -> Result<(PcrValues, Vec
         ));
     }
     let events = timeline::merge(logs).iter().filter_map(|entry| event(&entry.record, entry.uintn)).collect();
-    Ok((values, events))
+    Ok((values, events, kind))
+}
+
+/// The firmware's log covers the register, so that one without events holds its start value.
+fn covered(kind: RegisterKind, register: PcrIndex) -> bool {
+    match kind {
+        RegisterKind::Pcr => register.get() < 15 && register.get() != 10,
+        // RTMR0 to RTMR2; RTMR3 is user space's.
+        RegisterKind::Mr => matches!(register.get(), 1..=3),
+    }
 }
 
 fn event(record: &Record<'_>, uintn: crate::uefi::variable::Uintn) -> Option<Event> {
-    let Register::Pcr(pcr) = record.register else { return None };
+    let (pcr, topic_pcr) = match record.register {
+        Register::Pcr(pcr) => (pcr, pcr),
+        Register::Mr(register) => {
+            (PcrIndex::try_from(u32::from(register.get())).ok()?, likely_pcr(register, &record.content))
+        }
+        _ => return None,
+    };
     if !record.is_extended() {
         return None;
     }
@@ -143,7 +155,7 @@ fn event(record: &Record<'_>, uintn: crate::uefi::variable::Uintn) -> Option<Eve
     Some(match &record.content {
         Content::PcClient { event_type, data } => {
             let what = decode(*event_type, data, Context { data_offset: 0, uintn }).data.summary();
-            let topic = Topic::of_event(pcr, *event_type, data, &digests);
+            let topic = Topic::of_event(topic_pcr, *event_type, data, &digests);
             plain(what, topic, Some(data.to_vec()), Some(*event_type))
         }
         Content::Systemd(word) => {
@@ -157,4 +169,23 @@ fn event(record: &Record<'_>, uintn: crate::uefi::variable::Uintn) -> Option<Eve
             plain(what, Topic::Other(pcr), Some(bytes.to_vec()), None)
         }
     })
+}
+
+/// The PCR that an event of a confidential guest would be in with a TPM, as far as its type tells; it decides what the event
+/// is called, not what it counts for.
+fn likely_pcr(register: MeasurementRegister, content: &Content<'_>) -> PcrIndex {
+    let Content::PcClient { event_type, data } = content else { return PcrIndex::new(11) };
+    match (register, *event_type) {
+        (
+            MeasurementRegister::RTMR0,
+            EventType::EFI_VARIABLE_DRIVER_CONFIG | EventType::EFI_VARIABLE_AUTHORITY,
+        ) => PcrIndex::new(7),
+        (MeasurementRegister::RTMR0, _) => PcrIndex::new(1),
+        (MeasurementRegister::RTMR1, EventType::EFI_BOOT_SERVICES_APPLICATION) => PcrIndex::new(4),
+        (MeasurementRegister::RTMR1, _) => PcrIndex::new(5),
+        // Sections are named by a text in UTF-16 that begins with a dot.
+        (MeasurementRegister::RTMR2, EventType::IPL) if data.starts_with(b".\0") => PcrIndex::new(11),
+        (MeasurementRegister::RTMR2, EventType::IPL) => PcrIndex::new(12),
+        _ => PcrIndex::new(9),
+    }
 }

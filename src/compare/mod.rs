@@ -45,6 +45,8 @@ pub use report::{
     ObservedSide, PcrVerdict, SCHEMA, SCHEMA_VERSION,
 };
 pub use topic::Topic;
+
+use crate::tcg::eventlog::RegisterKind;
 pub use verdict::Verdict;
 
 /// Sides that have nothing to compare.
@@ -59,10 +61,25 @@ pub enum CompareError {
         /// Banks of the observed side.
         observed: String,
     },
+    /// One side has PCRs, the other the registers of a confidential guest.
+    #[error("expected are {}, observed are {}", registers_of(*expected), registers_of(*observed))]
+    OtherRegisters {
+        /// Of the expected side.
+        expected: RegisterKind,
+        /// Of the observed side.
+        observed: RegisterKind,
+    },
     /// There is no variant.
     #[error("nothing is expected: there is no variant")]
     NothingExpected,
     /// There is nothing on the other side.
     #[error("nothing was observed")]
     NothingObserved,
+}
+
+fn registers_of(kind: RegisterKind) -> &'static str {
+    match kind {
+        RegisterKind::Pcr => "PCRs of a TPM",
+        RegisterKind::Mr => "registers of a confidential guest",
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Topic;
 use crate::boot::Stage;
+use crate::tcg::eventlog::RegisterKind;
 use crate::tcg::{DigestSet, EventType, HashAlgorithm, PcrIndex, PcrValues};
 
 /// What a side was read from.
@@ -113,6 +114,8 @@ pub struct Expectation {
     pub kind: Kind,
     /// The format: of a policy its name, of a log its kind.
     pub format: String,
+    /// What the numbers of its registers mean: those of a confidential guest are counted as in CC event logs.
+    pub registers: RegisterKind,
     /// Acceptable boots, each with all its PCRs.
     pub candidates: Vec<Candidate>,
 }
@@ -187,6 +190,8 @@ pub struct Observation {
     pub kind: Kind,
     /// Formats of the logs.
     pub formats: Vec<String>,
+    /// What the numbers of its registers mean.
+    pub registers: RegisterKind,
     /// Its events in order; `None` where only values are known.
     pub events: Option<Vec<Event>>,
     /// Final values: those of the TPM where they are known, else those that the log leads to.

@@ -17,6 +17,7 @@ use super::report::{
     PcrVerdict, SCHEMA_VERSION,
 };
 use super::verdict::{Judged, Verdict, judge};
+use crate::tcg::eventlog::{MeasurementRegister, RegisterKind};
 use crate::tcg::{Digest, HashAlgorithm, PcrIndex};
 
 /// Variants that are equally near by their values are told apart by their events, as long as they are not more.
@@ -33,6 +34,10 @@ pub fn compare(
     options: &Options,
     evidence: &dyn Fn(&Candidate, &Observation) -> Evidence,
 ) -> Result<Comparison, CompareError> {
+    if let Some(other) = observations.iter().find(|observed| observed.registers != expectation.registers) {
+        let (expected, observed) = (expectation.registers, other.registers);
+        return Err(CompareError::OtherRegisters { expected, observed });
+    }
     let (candidate, observation) = nearest(expectation, observations, options)?;
     let banks = common_banks(candidate, observation, options);
     let Some(bank) = banks.first().copied() else { return Err(no_common_bank(expectation, observations)) };
@@ -43,7 +48,8 @@ pub fn compare(
     let mut causes = Vec::new();
     let differing: Vec<PcrIndex> =
         pcrs.iter().filter(|pcr| pcr.verdict == Verdict::Differs).map(|pcr| pcr.index).collect();
-    if !differing.is_empty() {
+    // What differences mean is known of PCRs: there each kind of measurement has a register of its own.
+    if !differing.is_empty() && observation.registers == RegisterKind::Pcr {
         causes = pair.explain(&rows, &differing, evidence, &expectation.candidates);
     }
     let explained: BTreeSet<PcrIndex> = causes.iter().flat_map(|cause| cause.pcrs.iter().copied()).collect();
@@ -76,6 +82,7 @@ pub fn compare(
             kind: observation.kind,
             formats: observation.formats.clone(),
         },
+        registers: (observation.registers == RegisterKind::Mr).then_some("rtmr"),
         stage: options.stage.unwrap_or_default().name(),
         stage_fixed: options.stage.is_some(),
         bank: pair.bank.name(),
@@ -86,6 +93,15 @@ pub fn compare(
         events,
         notes,
     })
+}
+
+/// The register's name in documents.
+fn register_name(kind: RegisterKind, register: PcrIndex) -> &'static str {
+    match (kind, MeasurementRegister::try_from(u32::from(register.get()))) {
+        (RegisterKind::Pcr, _) => register.name(),
+        (RegisterKind::Mr, Ok(register)) => register.name(),
+        (RegisterKind::Mr, Err(_)) => "",
+    }
 }
 
 /// Banks of both sides, the strongest first.
@@ -195,7 +211,7 @@ impl Pair<'_> {
             let worst = judged.iter().map(|(_, judged)| judged.verdict).max();
             let mut verdict = PcrVerdict {
                 index: pcr,
-                name: pcr.name(),
+                name: register_name(self.observation.registers, pcr),
                 verdict: worst.unwrap_or(Verdict::NotObserved),
                 warn_only: expected.is_some_and(|expected| expected.warn_only),
                 later_stage: None,

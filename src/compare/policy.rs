@@ -25,7 +25,13 @@ pub fn expectation_of_policy(
         Accepts::PerPcr(lists) => vec![of_lists(lists)],
         Accepts::Components(components) => of_components(components, observed),
     };
-    Expectation { name: name.to_owned(), kind: Kind::Policy, format: policy.format.to_owned(), candidates }
+    Expectation {
+        name: name.to_owned(),
+        kind: Kind::Policy,
+        format: policy.format.to_owned(),
+        registers: crate::tcg::eventlog::RegisterKind::Pcr,
+        candidates,
+    }
 }
 
 fn of_boot(boot: &Boot) -> Candidate {

@@ -5,6 +5,7 @@ use super::causes::Cause;
 use super::changes::Change;
 use super::later::Later;
 use super::model::{Event, Kind, Origin};
+use super::topic::Topic;
 use super::verdict::Verdict;
 use crate::tcg::{HashAlgorithm, PcrIndex};
 
@@ -32,6 +33,9 @@ pub struct Comparison {
     pub expected: ExpectedSide,
     /// What was observed.
     pub observed: ObservedSide,
+    /// `rtmr` where registers of a confidential guest were compared, counted as in CC event logs; absent for PCRs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registers: Option<&'static str>,
     /// The stage whose values were compared.
     pub stage: &'static str,
     /// Nothing later counts as a match.
@@ -193,6 +197,9 @@ pub struct EventSide {
     pub what: String,
     /// What kind of thing was measured, in words.
     pub topic: String,
+    /// The same, not as words.
+    #[serde(skip)]
+    pub about: Topic,
     /// The first stage whose value includes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stage: Option<&'static str>,
@@ -217,6 +224,7 @@ impl EventSide {
             event_type: event.event_type.map(|event_type| event_type.to_string()),
             what: event.what.clone(),
             topic: event.topic.to_string(),
+            about: event.topic.clone(),
             stage: event.stage.map(|stage| stage.name()),
             digest: event.digests.get(bank).map(|digest| digest.to_string()),
             origin: event.origin.clone().filter(|origin| !origin.files.is_empty()),

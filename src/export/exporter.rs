@@ -200,6 +200,12 @@ pub enum ExportError {
         /// Its banks.
         banks_of_other: String,
     },
+    /// Nothing that a format could carry.
+    #[error("{file} has no PCRs: it was predicted with --registers rtmr")]
+    NoPcrs {
+        /// The document.
+        file: String,
+    },
     /// The same boot of the same files, twice.
     #[error("variant {id} stands in {one} and in {other}, for the same files")]
     DuplicateVariant {
@@ -319,6 +325,7 @@ impl ExportError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::MixedBanks { .. } => "predict all of them with the same --bank",
+            Self::NoPcrs { .. } => "predict with --registers pcr or both: every format carries PCRs only",
             Self::DuplicateVariant { .. } => "give each document once",
             Self::NoSuchBank { bank, .. } => return Some(format!("predict with --bank {bank} -o FILE")),
             Self::OneBootOnly { .. } => {

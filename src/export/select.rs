@@ -99,6 +99,9 @@ fn banks(
     asked: Option<HashAlgorithm>,
 ) -> Result<Vec<HashAlgorithm>, ExportError> {
     let first = documents.first().ok_or(ExportError::NoDocument)?;
+    if let Some(without) = documents.iter().find(|loaded| !loaded.document.has_pcrs()) {
+        return Err(ExportError::NoPcrs { file: without.file.clone() });
+    }
     let set = |loaded: &Loaded| loaded.document.banks.iter().cloned().collect::<BTreeSet<_>>();
     if let Some(other) = documents.iter().find(|other| set(other) != set(first)) {
         return Err(ExportError::MixedBanks {

@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 
 use super::document::{
-    AssumptionEntry, BankDigests, Document, Facts, GapEntry, Generator, Image, InputEntry, KIND,
-    MeasurementEntry, PcrEntry, RuleEntry, RulesUsed, SCHEMA_VERSION, ScenarioEntry, SourceEntry, StageEntry,
-    ValueEntry, VariantEntry,
+    AssumptionEntry, BankDigests, Document, Facts, GapEntry, Generator, GuestEntry, Image, InputEntry, KIND,
+    MeasurementEntry, NotCoveredEntry, PcrEntry, RegisterEntry, RuleEntry, RulesUsed, SCHEMA_VERSION,
+    ScenarioEntry, SourceEntry, StageEntry, ValueEntry, VariantEntry,
 };
 use crate::boot::{
-    Content, Declared, ExitBootServices, InputId, InputRole, KernelRules, LoaderRules, Measurement,
-    PartitionTable, Payload, Scenario, SecureBootSupport, Source, Stage, StubRules, UserspaceRules,
+    Assumption, Content, Declared, ExitBootServices, InputId, InputRole, KernelRules, LoaderRules,
+    Measurement, PartitionTable, Payload, Recording, SecureBootSupport, Source, Stage, StubRules,
+    UserspaceRules,
 };
 use crate::pe::{PeError, PeImage};
-use crate::prediction::{PcrPrediction, Prediction, Variant};
-use crate::tcg::eventlog::Pcr0Start;
+use crate::prediction::{GuestRegisters, PcrPrediction, Prediction, Variant};
+use crate::tcg::eventlog::{MeasurementRegister, Pcr0Start};
 use crate::tcg::{DigestSet, HashAlgorithm, PcrIndex};
 use crate::uki::{
     Kernel, KernelVersion, LoadedSection, LoaderInfo, MAX_TEXT, SectionLookup, SectionSet, os_release_fields,
@@ -46,7 +47,8 @@ pub fn document(prediction: &Prediction) -> Result<Document, PeError> {
             image: image.id.clone(),
             scenario: scenario.id.clone(),
             pcrs: variant.pcrs.iter().map(|(pcr, value)| pcr_entry(*pcr, value, variant)).collect(),
-            measurements: measurements(variant, &input_ids),
+            measurements: measurements(&variant.recording, &variant.digests, &input_ids),
+            guest: variant.guest.as_ref().map(|guest| guest_entry(guest, &input_ids)),
         });
         scenarios.push(scenario);
     }
@@ -166,6 +168,10 @@ fn facts(prediction: &Prediction) -> Result<Facts, PeError> {
 fn scenario(variant: &Variant, prediction: &Prediction, facts: &Facts) -> ScenarioEntry {
     let scenario = &variant.scenario;
     let mut id = scenario.platform.id.to_owned();
+    let guest = variant.guest.is_some().then_some(if variant.pcrs.is_empty() { "rtmr" } else { "both" });
+    if let Some(word) = guest {
+        id.push_str(&format!("-{word}"));
+    }
     if let Some(state) = variant.secure_boot {
         id.push_str(if state { "-secure-boot-on" } else { "-secure-boot-off" });
     }
@@ -179,6 +185,9 @@ fn scenario(variant: &Variant, prediction: &Prediction, facts: &Facts) -> Scenar
     if let Some(recorded) = scenario.baseline.as_ref().filter(|recorded| recorded.count > 1) {
         id.push_str(&format!("-recorded-{}", recorded.number));
     }
+    if let Some(recorded) = scenario.guest_baseline.as_ref().filter(|recorded| recorded.count > 1) {
+        id.push_str(&format!("-guest-recorded-{}", recorded.number));
+    }
     if scenario.exit_boot_services == ExitBootServices::FailureThenSuccess {
         id.push_str("-exit-retried");
     }
@@ -191,12 +200,6 @@ fn scenario(variant: &Variant, prediction: &Prediction, facts: &Facts) -> Scenar
     if let Declared::Is(number) = scenario.firmware_image {
         id.push_str(&format!("-firmware-{number}"));
     }
-    let assumptions = variant.recording.assumptions.iter().map(|assumption| AssumptionEntry {
-        id: assumption.id.to_owned(),
-        statement: assumption.statement.clone(),
-        affects: assumption.affects.iter().map(|pcr| pcr.get()).collect(),
-        remedy: (!assumption.remedy.is_empty()).then(|| assumption.remedy.to_owned()),
-    });
     ScenarioEntry {
         id,
         platform: scenario.platform.id.to_owned(),
@@ -204,18 +207,48 @@ fn scenario(variant: &Variant, prediction: &Prediction, facts: &Facts) -> Scenar
         entry: prediction.entry.clone(),
         exit_boot_services: knows_disk.then(|| scenario.exit_boot_services.name().to_owned()),
         confidential_vm: scenario.confidential_vm,
+        registers: guest.map(str::to_owned),
         load_options: scenario.load_options.as_ref().map(|units| String::from_utf16_lossy(units)),
         profile: scenario.profile.into(),
         devicetree: number(&scenario.devicetree),
         firmware_image: number(&scenario.firmware_image),
-        declared: declarations(scenario),
+        declared: declarations(variant),
         rules_used: rules_used(variant, facts),
-        assumptions: assumptions.collect(),
+        assumptions: assumption_entries(variant),
     }
 }
 
+/// What was taken for granted, each once.
+fn assumption_entries(variant: &Variant) -> Vec<AssumptionEntry> {
+    let entry = |assumption: &Assumption| AssumptionEntry {
+        id: assumption.id.to_owned(),
+        statement: assumption.statement.clone(),
+        affects: Vec::new(),
+        affects_registers: Vec::new(),
+        remedy: (!assumption.remedy.is_empty()).then(|| assumption.remedy.to_owned()),
+    };
+    let mut entries: Vec<AssumptionEntry> = Vec::new();
+    for assumption in &variant.recording.assumptions {
+        let affects = assumption.affects.iter().map(|pcr| pcr.get()).collect();
+        entries.push(AssumptionEntry { affects, ..entry(assumption) });
+    }
+    for (guest, assumption) in
+        variant.guest.iter().flat_map(|guest| guest.recording.assumptions.iter().map(move |of| (guest, of)))
+    {
+        let registers = guest.affected(assumption).into_iter().map(|of| of.name().to_owned()).collect();
+        match entries.iter_mut().find(|known| known.id == assumption.id) {
+            Some(known) => known.affects_registers = registers,
+            None => entries.push(AssumptionEntry { affects_registers: registers, ..entry(assumption) }),
+        }
+    }
+    entries
+}
+
 /// What was declared, so that a reader can tell on what a value rests. Secrets are only named.
-fn declarations(scenario: &Scenario) -> BTreeMap<String, String> {
+fn declarations(variant: &Variant) -> BTreeMap<String, String> {
+    let scenario = &variant.scenario;
+    let start = |register| Some(variant.guest.as_ref()?.starts.get(&register)?.to_string());
+    let separator = scenario.cc.as_ref().and_then(|guest| guest.separator);
     fn text<T>(declared: &Declared<T>, value: impl Fn(&T) -> String) -> Option<String> {
         match declared {
             Declared::Unknown => None,
@@ -242,6 +275,9 @@ fn declarations(scenario: &Scenario) -> BTreeMap<String, String> {
         ("root-fs", text(&scenario.root_file_system, String::clone)),
         ("volume-key", text(&scenario.volume_key, |()| "given".to_owned())),
         ("nvpcr", text(&scenario.nvpcr, |()| "given".to_owned())),
+        ("mrtd", start(MeasurementRegister::MRTD)),
+        ("rtmr0", start(MeasurementRegister::RTMR0)),
+        ("separator", separator.map(|register| register.name().to_lowercase())),
     ];
     facts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
@@ -312,27 +348,76 @@ fn rules_used(variant: &Variant, facts: &Facts) -> BTreeMap<String, RulesUsed> {
 }
 
 fn pcr_entry(pcr: PcrIndex, prediction: &PcrPrediction, variant: &Variant) -> PcrEntry {
-    let values = prediction.values.iter().map(|(stage, value)| ValueEntry {
-        stage: stage.name().to_owned(),
-        status: value.status.name().to_owned(),
-        digests: bank_digests(&value.digests),
-    });
-    let assumptions =
-        variant.recording.assumptions.iter().filter(|assumption| assumption.affects.contains(&pcr));
     let start = variant.recording.pcr0_start.filter(|_| pcr.get() == 0);
     PcrEntry {
         index: pcr.get(),
         name: (!pcr.name().is_empty()).then(|| pcr.name().to_owned()),
         status: prediction.status().name().to_owned(),
         startup_locality: start.map(Pcr0Start::last_byte),
-        values: values.collect(),
-        gaps: gap_entries(pcr, variant),
-        assumes: assumptions.map(|assumption| assumption.id.to_owned()).collect(),
+        values: value_entries(prediction),
+        gaps: gap_entries(&variant.recording, prediction),
+        assumes: ids(variant
+            .recording
+            .assumptions
+            .iter()
+            .filter(|assumption| assumption.affects.contains(&pcr))),
     }
 }
 
-fn gap_entries(pcr: PcrIndex, variant: &Variant) -> Vec<GapEntry> {
-    let gaps = variant.recording.gaps.iter().filter(|gap| gap.pcr == pcr);
+fn guest_entry(guest: &GuestRegisters, ids: &[String]) -> GuestEntry {
+    let not_covered = guest.recording.not_covered.iter();
+    let in_register = |entry: MeasurementEntry| {
+        let pcr = PcrIndex::try_from(u32::from(entry.pcr)).ok();
+        let register = pcr.and_then(MeasurementRegister::of_pcr);
+        MeasurementEntry { register: register.map(|register| register.name().to_owned()), ..entry }
+    };
+    GuestEntry {
+        tpm: guest.tpm,
+        registers: guest.registers.iter().map(|(of, held)| register_entry(*of, held, guest)).collect(),
+        measurements: measurements(&guest.recording, &guest.digests, ids)
+            .into_iter()
+            .map(in_register)
+            .collect(),
+        not_covered: not_covered
+            .map(|entry| NotCoveredEntry { program: entry.program.clone(), what: entry.what.clone() })
+            .collect(),
+    }
+}
+
+fn register_entry(
+    register: MeasurementRegister,
+    held: &PcrPrediction,
+    guest: &GuestRegisters,
+) -> RegisterEntry {
+    let assumptions = guest.recording.assumptions.iter();
+    let assumes = ids(assumptions.filter(|assumption| guest.affected(assumption).contains(&register)));
+    let start = guest.starts.get(&register).copied();
+    RegisterEntry {
+        index: register.get(),
+        name: register.name().to_owned(),
+        status: held.status().name().to_owned(),
+        start: start.map(|value| bank_digests(&[value].into_iter().collect())),
+        values: value_entries(held),
+        gaps: gap_entries(&guest.recording, held),
+        assumes,
+    }
+}
+
+fn value_entries(prediction: &PcrPrediction) -> Vec<ValueEntry> {
+    let values = prediction.values.iter().map(|(stage, value)| ValueEntry {
+        stage: stage.name().to_owned(),
+        status: value.status.name().to_owned(),
+        digests: bank_digests(&value.digests),
+    });
+    values.collect()
+}
+
+fn ids<'a>(assumptions: impl Iterator<Item = &'a Assumption>) -> Vec<String> {
+    assumptions.map(|assumption| assumption.id.to_owned()).collect()
+}
+
+fn gap_entries(recording: &Recording, prediction: &PcrPrediction) -> Vec<GapEntry> {
+    let gaps = prediction.gaps.iter().filter_map(|index| recording.gaps.get(*index));
     gaps.map(|gap| GapEntry {
         code: gap.code.name().to_owned(),
         stage: gap.stage.name().to_owned(),
@@ -342,16 +427,21 @@ fn gap_entries(pcr: PcrIndex, variant: &Variant) -> Vec<GapEntry> {
     .collect()
 }
 
-fn measurements(variant: &Variant, ids: &[String]) -> Vec<MeasurementEntry> {
-    let measurements = variant.recording.measurements.iter().zip(&variant.digests);
+fn measurements(
+    recording: &Recording,
+    digests: &[Option<DigestSet>],
+    ids: &[String],
+) -> Vec<MeasurementEntry> {
+    let measurements = recording.measurements.iter().zip(digests);
     measurements
         .map(|(measurement, digests)| MeasurementEntry {
             pcr: measurement.pcr.get(),
+            register: None,
             stage: measurement.stage.name().to_owned(),
             event_type: measurement.event_type.map(|event_type| event_type.to_string()),
             description: measurement.description.clone(),
             digests: digests.as_ref().map(bank_digests),
-            gap: gap_code(measurement, variant),
+            gap: gap_code(measurement, recording),
             event_data: measurement.data.as_ref().map(hex::encode),
             source: source_entry(&measurement.source, ids),
             rule: measurement.rule.id.to_owned(),
@@ -359,9 +449,9 @@ fn measurements(variant: &Variant, ids: &[String]) -> Vec<MeasurementEntry> {
         .collect()
 }
 
-fn gap_code(measurement: &Measurement, variant: &Variant) -> Option<String> {
+fn gap_code(measurement: &Measurement, recording: &Recording) -> Option<String> {
     match measurement.content {
-        Content::Unknown(index) => variant.recording.gaps.get(index).map(|gap| gap.code.name().to_owned()),
+        Content::Unknown(index) => recording.gaps.get(index).map(|gap| gap.code.name().to_owned()),
         Content::Stream(_) | Content::Observed(_) => None,
     }
 }
@@ -396,7 +486,11 @@ fn source_entry(source: &Source, ids: &[String]) -> SourceEntry {
 }
 
 fn rules(prediction: &Prediction) -> Vec<RuleEntry> {
-    let measurements = prediction.variants.iter().flat_map(|variant| &variant.recording.measurements);
+    let measurements = prediction
+        .variants
+        .iter()
+        .flat_map(Variant::recordings)
+        .flat_map(|recording| &recording.measurements);
     let rules: BTreeMap<&str, RuleEntry> = measurements
         .map(|measurement| measurement.rule)
         .map(|rule| {

@@ -1,15 +1,20 @@
 //! What a schema can't check: replaying the measurements gives the values, and references lead somewhere.
 
+mod guest;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::document::{BankDigests, Document, KIND, MeasurementEntry, PcrEntry, VariantEntry};
+use super::document::{
+    BankDigests, Document, GapEntry, KIND, MeasurementEntry, PcrEntry, ValueEntry, VariantEntry,
+};
 use crate::boot::GapCode;
 use crate::tcg::{Digest, EventType, HashAlgorithm, PcrIndex, extend};
 
 /// Statuses of values, as [`ValueEntry`](super::document::ValueEntry) has them.
 const COMPUTED: &str = "computed";
 const OBSERVED: &str = "observed";
+const DECLARED: &str = "declared";
 const ASSUMED_UNUSED: &str = "assumed-unused";
 
 /// Something wrong with a document.
@@ -91,6 +96,12 @@ fn beyond_limits(document: &Document) -> Option<String> {
         ("variants", document.variants.len(), 4096),
         ("PCRs of a variant", variant(|variant| variant.pcrs.len()), usize::from(PcrIndex::COUNT)),
         ("measurements of a variant", variant(|variant| variant.measurements.len()), 1 << 16),
+        ("registers of a variant", variant(|v| v.guest.as_ref().map_or(0, |of| of.registers.len())), 5),
+        (
+            "measurements of a guest",
+            variant(|v| v.guest.as_ref().map_or(0, |of| of.measurements.len())),
+            1 << 16,
+        ),
     ];
     let excess = counts.into_iter().find(|(_, count, limit)| count > limit);
     excess.map(|(what, count, limit)| format!("has {count} {what}, the limit is {limit}"))
@@ -146,19 +157,15 @@ fn check_variant(
         scenario.into_iter().flat_map(|scenario| &scenario.assumptions).map(|a| a.id.as_str()).collect();
     let rules: BTreeSet<&str> = document.rules.iter().map(|rule| rule.id.as_str()).collect();
 
-    let mut previous = 0;
-    for (index, measurement) in variant.measurements.iter().enumerate() {
-        let place = format!("{place}.measurements[{index}]");
-        check_measurement(measurement, banks, &inputs, &rules, &place, findings);
-        match stage_number(document, &measurement.stage) {
-            None => {
-                findings.add(format!("{place}.stage"), format!("there is no stage '{}'", measurement.stage))
-            }
-            Some(stage) if stage < previous => {
-                findings.add(format!("{place}.stage"), "is before the previous one's")
-            }
-            Some(stage) => previous = stage,
-        }
+    let known = Known { banks, inputs: &inputs, rules: &rules };
+    check_measurements(document, &variant.measurements, &known, place, findings);
+    if let Some(guest) = &variant.guest {
+        let affecting = scenario.into_iter().flat_map(|scenario| &scenario.assumptions);
+        guest::check(document, guest, affecting.collect(), &known, &format!("{place}.guest"), findings);
+    }
+    if let Some(at) = variant.measurements.iter().position(|measurement| measurement.register.is_some()) {
+        let problem = "names a register of a confidential guest among measurements into PCRs";
+        findings.add(format!("{place}.measurements[{at}].register"), problem);
     }
     let mut seen = BTreeSet::new();
     for (index, pcr) in variant.pcrs.iter().enumerate() {
@@ -178,6 +185,36 @@ fn check_variant(
             }
         }
         check_pcr(document, variant, pcr, banks, &place, findings);
+    }
+}
+
+/// What measurements may refer to.
+struct Known<'a> {
+    banks: &'a [HashAlgorithm],
+    inputs: &'a BTreeSet<&'a str>,
+    rules: &'a BTreeSet<&'a str>,
+}
+
+fn check_measurements(
+    document: &Document,
+    measurements: &[MeasurementEntry],
+    known: &Known<'_>,
+    place: &str,
+    findings: &mut Findings,
+) {
+    let mut previous = 0;
+    for (index, measurement) in measurements.iter().enumerate() {
+        let place = format!("{place}.measurements[{index}]");
+        check_measurement(measurement, known.banks, known.inputs, known.rules, &place, findings);
+        match stage_number(document, &measurement.stage) {
+            None => {
+                findings.add(format!("{place}.stage"), format!("there is no stage '{}'", measurement.stage))
+            }
+            Some(stage) if stage < previous => {
+                findings.add(format!("{place}.stage"), "is before the previous one's")
+            }
+            Some(stage) => previous = stage,
+        }
     }
 }
 
@@ -259,7 +296,18 @@ fn digest(bank: HashAlgorithm, text: &str) -> Option<Digest> {
     Digest::from_bytes(bank, &hex::decode(text).ok().filter(|_| lower)?)
 }
 
-/// The PCR's values are what its measurements extend to, at every stage.
+/// A register's entry, with what is needed to extend it again.
+struct Held<'a> {
+    /// The value that it starts from, in each bank.
+    start: Vec<Digest>,
+    /// The status of a value before the first measurement.
+    untouched: &'static str,
+    status: &'a str,
+    values: &'a [ValueEntry],
+    gaps: &'a [GapEntry],
+    measurements: Vec<&'a MeasurementEntry>,
+}
+
 fn check_pcr(
     document: &Document,
     variant: &VariantEntry,
@@ -274,17 +322,35 @@ fn check_pcr(
     if pcr.startup_locality.is_some_and(|locality| pcr.index != 0 || locality == 0) {
         findings.add(format!("{place}.startup_locality"), "is only for PCR 0, where it is not 0");
     }
+    let held = Held {
+        start: banks.iter().filter_map(|bank| pcr.start_value(*bank)).collect(),
+        untouched: ASSUMED_UNUSED,
+        status: &pcr.status,
+        values: &pcr.values,
+        gaps: &pcr.gaps,
+        measurements: variant
+            .measurements
+            .iter()
+            .filter(|measurement| measurement.pcr == pcr.index)
+            .collect(),
+    };
+    check_held(document, held, place, findings);
+}
+
+/// The register's values are what its measurements extend to, at every stage.
+fn check_held(document: &Document, held: Held<'_>, place: &str, findings: &mut Findings) {
+    let banks: Vec<HashAlgorithm> = held.start.iter().map(|value| value.algorithm()).collect();
     let mut values: BTreeMap<&str, &BankDigests> = BTreeMap::new();
-    for value in &pcr.values {
+    for value in held.values {
         if values.insert(&value.stage, &value.digests).is_some() {
             findings.add(format!("{place}.values"), format!("stage '{}' stands here twice", value.stage));
         }
         if stage_number(document, &value.stage).is_none() {
             findings.add(format!("{place}.values"), format!("there is no stage '{}'", value.stage));
         }
-        check_digests(&value.digests, banks, &format!("{place}.values[{}].digests", value.stage), findings);
+        check_digests(&value.digests, &banks, &format!("{place}.values[{}].digests", value.stage), findings);
     }
-    let mut replayed = Replay::new(variant, pcr, banks);
+    let mut replayed = Replay::new(&held);
     for stage in &document.stages {
         let expected = replayed.value_at(stage.id.as_str());
         let found = values.get(stage.id.as_str());
@@ -297,30 +363,25 @@ fn check_pcr(
         };
         findings.add(format!("{place}.values[{}]", stage.id), problem);
     }
-    check_value_statuses(document, variant, pcr, place, findings);
-    check_status(document, pcr, place, findings);
+    check_value_statuses(document, &held, place, findings);
+    check_status(document, &held, place, findings);
 }
 
 /// A value's status follows from the measurements up to its stage: a start value speaks for nothing, and may not pass for a
 /// computed one.
-fn check_value_statuses(
-    document: &Document,
-    variant: &VariantEntry,
-    pcr: &PcrEntry,
-    place: &str,
-    findings: &mut Findings,
-) {
-    let mut measured = variant.measurements.iter().filter(|m| m.pcr == pcr.index).peekable();
-    let mut expected = ASSUMED_UNUSED;
+fn check_value_statuses(document: &Document, held: &Held<'_>, place: &str, findings: &mut Findings) {
+    let mut measured = held.measurements.iter().peekable();
+    let mut expected = held.untouched;
     for stage in &document.stages {
         while let Some(measurement) = measured.next_if(|measurement| measurement.stage == stage.id) {
             expected = match measurement.source.kind.as_str() {
                 OBSERVED => OBSERVED,
                 _ if expected == OBSERVED => OBSERVED,
+                _ if held.untouched == DECLARED => DECLARED,
                 _ => COMPUTED,
             };
         }
-        for value in pcr.values.iter().filter(|v| v.stage == stage.id && v.status != expected) {
+        for value in held.values.iter().filter(|v| v.stage == stage.id && v.status != expected) {
             let problem = format!("is '{}', its measurements make it {expected}", value.status);
             findings.add(format!("{place}.values[{}].status", stage.id), problem);
         }
@@ -335,11 +396,10 @@ struct Replay<'a> {
 }
 
 impl<'a> Replay<'a> {
-    fn new(variant: &'a VariantEntry, pcr: &PcrEntry, banks: &[HashAlgorithm]) -> Self {
-        let measurements = variant.measurements.iter().filter(|measurement| measurement.pcr == pcr.index);
+    fn new(held: &Held<'a>) -> Self {
         Self {
-            measurements: measurements.collect::<Vec<_>>().into_iter().peekable(),
-            values: banks.iter().map(|bank| pcr.start_value(*bank)).collect(),
+            measurements: held.measurements.clone().into_iter().peekable(),
+            values: Some(held.start.clone()),
         }
     }
 
@@ -360,20 +420,21 @@ impl<'a> Replay<'a> {
     }
 }
 
-fn check_status(document: &Document, pcr: &PcrEntry, place: &str, findings: &mut Findings) {
-    let known = pcr.values.len();
-    let has = |status: &str| pcr.values.iter().any(|value| value.status == status);
+fn check_status(document: &Document, held: &Held<'_>, place: &str, findings: &mut Findings) {
+    let known = held.values.len();
+    let has = |status: &str| held.values.iter().any(|value| value.status == status);
     let expected = match known {
         0 => "unknown",
         _ if known < document.stages.len() => "partial",
         _ if has(OBSERVED) => OBSERVED,
+        _ if has(DECLARED) => DECLARED,
         _ if has(COMPUTED) => COMPUTED,
         _ => ASSUMED_UNUSED,
     };
-    if pcr.status != expected {
-        findings.add(format!("{place}.status"), format!("is '{}', expected {expected}", pcr.status));
+    if held.status != expected {
+        findings.add(format!("{place}.status"), format!("is '{}', expected {expected}", held.status));
     }
-    if known < document.stages.len() && pcr.gaps.is_empty() {
+    if known < document.stages.len() && held.gaps.is_empty() {
         findings.add(format!("{place}.gaps"), "is empty, but a stage has no value");
     }
 }

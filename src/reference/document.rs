@@ -43,6 +43,14 @@ pub struct Document {
     pub rules: Vec<RuleEntry>,
 }
 
+impl Document {
+    /// Every variant has PCRs, not only the registers of a confidential guest.
+    #[must_use]
+    pub fn has_pcrs(&self) -> bool {
+        self.variants.iter().all(|variant| !variant.pcrs.is_empty())
+    }
+}
+
 /// The program that wrote a document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -174,6 +182,9 @@ pub struct ScenarioEntry {
     pub exit_boot_services: Option<String>,
     /// A confidential VM.
     pub confidential_vm: bool,
+    /// The registers that are predicted: `rtmr`, or `both`; absent for PCRs alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registers: Option<String>,
     /// LoadOptions asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_options: Option<String>,
@@ -216,6 +227,9 @@ pub struct AssumptionEntry {
     pub statement: String,
     /// PCRs that depend on it.
     pub affects: Vec<u8>,
+    /// Registers of a confidential guest that depend on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub affects_registers: Vec<String>,
     /// Options that decide it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
@@ -231,10 +245,61 @@ pub struct VariantEntry {
     pub image: String,
     /// [`ScenarioEntry::id`].
     pub scenario: String,
-    /// All PCRs, ascending.
+    /// All PCRs, ascending; none where only a confidential guest's registers are predicted.
     pub pcrs: Vec<PcrEntry>,
     /// What is measured, in the order of the boot.
     pub measurements: Vec<MeasurementEntry>,
+    /// The measurement registers of a confidential guest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest: Option<GuestEntry>,
+}
+
+/// The measurement registers of a confidential guest (Intel TDX). Everything is in SHA-384.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GuestEntry {
+    /// There is a TPM beside the registers.
+    pub tpm: bool,
+    /// All registers, ascending.
+    pub registers: Vec<RegisterEntry>,
+    /// What is measured into them, in the order of the boot. `pcr` is the PCR that the specifications name.
+    pub measurements: Vec<MeasurementEntry>,
+    /// Programs that leave something out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_covered: Vec<NotCoveredEntry>,
+}
+
+/// One register of a confidential guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegisterEntry {
+    /// Its index as in CC event logs: 0 is MRTD, 1 to 4 are RTMR0 to RTMR3.
+    pub index: u8,
+    /// Its name.
+    pub name: String,
+    /// `computed`, `observed`, `declared`, `assumed-unused`, `partial` or `unknown`.
+    pub status: String,
+    /// The value that it starts from, where one was declared; else zeros.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<BankDigests>,
+    /// Values at the stages at which they are known.
+    pub values: Vec<ValueEntry>,
+    /// What is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<GapEntry>,
+    /// [`AssumptionEntry::id`]s that it depends on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assumes: Vec<String>,
+}
+
+/// A program that does not measure through the CC protocol all that it measures into a TPM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NotCoveredEntry {
+    /// The program.
+    pub program: String,
+    /// What it leaves out.
+    pub what: String,
 }
 
 /// One PCR.
@@ -279,7 +344,7 @@ impl PcrEntry {
 pub struct ValueEntry {
     /// [`StageEntry::id`].
     pub stage: String,
-    /// `computed`, `observed` or `assumed-unused`.
+    /// `computed`, `observed`, `declared` (registers of a confidential guest) or `assumed-unused`.
     pub status: String,
     /// The value in each bank.
     pub digests: BankDigests,
@@ -305,6 +370,9 @@ pub struct GapEntry {
 pub struct MeasurementEntry {
     /// The register.
     pub pcr: u8,
+    /// The register of a confidential guest that the PCR shares; absent where PCRs are extended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub register: Option<String>,
     /// The first stage whose value includes it.
     pub stage: String,
     /// Type in the firmware's log; absent where user space extends, and in gaps that may be several events.

@@ -145,6 +145,22 @@ fn id_of(name: &str, suffix: &str, rules: &Ids<'_>) -> String {
     id.to_ascii_lowercase()
 }
 
+/// Path and content of each file in a folder that systemd-boot takes for an entry by its name.
+fn entry_files(
+    volume: &Arc<dyn Volume>,
+    folder: &str,
+    suffix: &str,
+) -> Result<Vec<(String, Blob)>, VolumeError> {
+    let mut files = Vec::new();
+    for found in volume.list(folder)?.unwrap_or_default() {
+        if found.is_file() && is_entry_name(&found.name, suffix) {
+            let path = format!("{folder}\\{}", found.name);
+            files.extend(volume.open(&path)?.map(|file| (path, file)));
+        }
+    }
+    Ok(files)
+}
+
 fn type2(
     volume: &Arc<dyn Volume>,
     loader: &Loader,
@@ -152,13 +168,7 @@ fn type2(
     warnings: &mut Vec<String>,
     entries: &mut Vec<BootEntry>,
 ) -> Result<(), WalkError> {
-    const FOLDER: &str = "\\EFI\\Linux";
-    for found in volume.list(FOLDER)?.unwrap_or_default() {
-        if !found.is_file() || !is_entry_name(&found.name, ".efi") {
-            continue;
-        }
-        let path = format!("{FOLDER}\\{}", found.name);
-        let Some(file) = volume.open(&path)? else { continue };
+    for (path, file) in entry_files(volume, "\\EFI\\Linux", ".efi")? {
         match type2_profiles(volume, &path, &file, loader, rules) {
             Ok(profiles) => entries.extend(profiles),
             Err(problem) => {
@@ -254,13 +264,7 @@ fn type1(
     warnings: &mut Vec<String>,
     entries: &mut Vec<BootEntry>,
 ) -> Result<(), WalkError> {
-    const FOLDER: &str = "\\loader\\entries";
-    for found in volume.list(FOLDER)?.unwrap_or_default() {
-        if !found.is_file() || !is_entry_name(&found.name, ".conf") {
-            continue;
-        }
-        let path = format!("{FOLDER}\\{}", found.name);
-        let Some(file) = volume.open(&path)? else { continue };
+    for (path, file) in entry_files(volume, "\\loader\\entries", ".conf")? {
         let text = file.read(MAX_FILE).map_err(|error| VolumeError::Io { path: shown(&path), error })?;
         match type1_entry(volume, &path, &file, &text, loader, rules)? {
             Ok(entry) => entries.push(entry),

@@ -20,7 +20,7 @@ use super::recorder::{Event, Recorder};
 use super::replay::BootError;
 use super::systemd_boot::Started;
 use super::text::{utf16_nul, utf16_text};
-use super::{BootChain, Declared, InputId, NamedImage, Scenario, firmware};
+use super::{BootChain, Declared, InputId, NamedImage, Scenario, cc, firmware};
 use crate::hashing::Segment;
 use crate::pe::PeImage;
 use crate::secure_boot::Shim;
@@ -135,6 +135,7 @@ pub(super) fn run(
         let statement = format!("systemd-stub {version} measures as {newest} does");
         recorder.assume("stub-rules-nearest", statement, &[4, 9, 11, 12, 13], "--systemd-version");
     }
+    cc::systemd_begins("systemd-stub", &version, recorder);
     Stub::new(chain, started, scenario, rules)?.run(recorder).map(Some)
 }
 
@@ -593,6 +594,16 @@ impl<'a> Stub<'a> {
 pub(super) fn measure_smbios_structures(scenario: &Scenario, recorder: &mut Recorder<'_>) {
     /// Offset of Wake-up Type in type 1 (DSP0134, section 7.2).
     const WAKE_UP_TYPE: usize = 0x18;
+    match cc::measures_smbios(recorder.running(), scenario) {
+        Some(true) => {}
+        Some(false) => return,
+        None => {
+            let reason = "whether this release of 261 measures SMBIOS structures without a TPM is not known";
+            let remedy = "systemd-boot and systemd-stub of version 262 or later";
+            recorder.gap(PcrIndex::new(1), GapCode::Smbios, &rules::SMBIOS_STRUCTURES, reason, remedy);
+            return;
+        }
+    }
     let Some(structures) = &scenario.smbios.structures else {
         recorder.gap(
             PcrIndex::new(1),

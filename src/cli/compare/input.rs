@@ -16,9 +16,10 @@ use crate::compare::{
 };
 use crate::export::load;
 use crate::import;
-use crate::prediction::Request;
+use crate::prediction::{Registers, Request};
 use crate::reference::{self, Document};
 use crate::source::{Blob, parse_registers, read_registers};
+use crate::tcg::eventlog::RegisterKind;
 use crate::tcg::timeline::BootLog;
 use crate::tcg::{DigestSet, HashAlgorithm, PcrIndex, PcrValues};
 
@@ -77,14 +78,18 @@ enum Content {
     Image,
 }
 
-/// Reads the expected side. `observed` decides between the alternatives of a policy that has very many.
-pub(super) fn expected(args: &CompareArgs, observed: Option<&Observation>) -> anyhow::Result<Expected> {
+/// Reads the expected side. What was observed decides between the alternatives of a policy that has very many, and which
+/// registers are compared; of values alone, the expected side tells which registers they are.
+pub(super) fn expected(args: &CompareArgs, observations: &mut [Observation]) -> anyhow::Result<Expected> {
     let name = display_name(&args.expected);
     let mut requests = Vec::new();
     let expectation = match identify(&args.expected, args.policy_format.as_deref(), true)? {
-        Content::Document(document) => expectation_of_document(&name, &document),
+        Content::Document(document) => {
+            let registers = settle(args, Some(&document), observations);
+            expectation_of_document(&name, &document, registers)
+        }
         Content::Registers(values) => of_registers(&name, &values),
-        Content::Policy(policy) => expectation_of_policy(&name, &policy, observed),
+        Content::Policy(policy) => expectation_of_policy(&name, &policy, observations.first()),
         Content::Log(bytes) => {
             let log = BootLog::read(&bytes);
             if let Some(error) = &log.error {
@@ -94,12 +99,31 @@ pub(super) fn expected(args: &CompareArgs, observed: Option<&Observation>) -> an
         }
         Content::Capture(capture) => of_capture(&name, &capture)?,
         Content::Image => {
-            let (document, predicted) = predicted(&args.expected, args, observed)?;
+            let (document, predicted) = predicted(&args.expected, args, observations.first())?;
             requests = predicted;
-            expectation_of_document(&name, &document)
+            let registers = settle(args, Some(&document), observations);
+            expectation_of_document(&name, &document, registers)
         }
     };
     Ok(Expected { expectation, requests })
+}
+
+/// Which registers are compared. Numbers in a list of values mean either kind.
+fn settle(args: &CompareArgs, document: Option<&Document>, observations: &mut [Observation]) -> RegisterKind {
+    let of_guest = args.boot.guest.registers() == Registers::Rtmr
+        || document.is_some_and(|document| !document.has_pcrs());
+    if of_guest {
+        let values = observations.iter_mut().filter(|observed| observed.kind == Kind::Registers);
+        values.for_each(|observed| observed.registers = RegisterKind::Mr);
+    }
+    let observed = observations.first().map(|observed| observed.registers).unwrap_or_default();
+    match document {
+        Some(document) if !document.has_pcrs() => RegisterKind::Mr,
+        Some(document) if document.variants.iter().all(|variant| variant.guest.is_none()) => {
+            RegisterKind::Pcr
+        }
+        _ => observed,
+    }
 }
 
 /// Predicts an image, in the banks that the other side has unless some are named.
@@ -109,7 +133,7 @@ fn predicted(
     observed: Option<&Observation>,
 ) -> anyhow::Result<(Document, Vec<Request>)> {
     let (mut requests, mut predictions) = requests(path, &args.boot)?;
-    if args.boot.banks().is_empty() {
+    if args.boot.banks().is_empty() && args.boot.guest.registers() == Registers::Pcr {
         let banks: Vec<HashAlgorithm> =
             observed.into_iter().flat_map(|observed| observed.values.banks()).map(|(bank, _)| bank).collect();
         let in_common = |request: &Request| request.banks.iter().any(|bank| banks.contains(bank));
@@ -366,5 +390,12 @@ fn of_registers(name: &str, values: &PcrValues) -> Expectation {
             .then(|| (pcr, ExpectedPcr { values: vec![value], ..ExpectedPcr::default() }))
     });
     let candidates = vec![Candidate { pcrs: pcrs.collect(), ..Candidate::default() }];
-    Expectation { name: name.to_owned(), kind: Kind::Registers, format: "registers".to_owned(), candidates }
+    let registers = RegisterKind::Pcr;
+    Expectation {
+        name: name.to_owned(),
+        kind: Kind::Registers,
+        format: "registers".to_owned(),
+        registers,
+        candidates,
+    }
 }

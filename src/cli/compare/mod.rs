@@ -8,10 +8,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::html::HtmlArgs;
 use super::output::{EXIT_DIFFERS, EXIT_ERROR, hinted, print, print_json};
 use super::predict::{BootArgs, stage_parser};
 use crate::boot::Stage;
 use crate::compare::{Candidate, CompareError, Observation, Options, compare};
+use crate::report;
 use crate::tcg::PcrIndex;
 
 /// Compare what was expected of a boot with what a machine shows, and say why it differs.
@@ -28,7 +30,9 @@ Examples:
   premeasure compare uki.efi pcrs.yaml --loader systemd-bootx64.efi   values alone: what would give them
   premeasure compare disk.img --live                               this machine
   premeasure compare measurements.json pcrs.json --json            a policy of Constellation, Keylime, AWS, ...
-  premeasure compare yesterday.bin today.bin                       two boots of one machine")]
+  premeasure compare uki.efi ccel.bin --registers rtmr --baseline earlier-ccel.bin   a TDX guest's registers
+  premeasure compare yesterday.bin today.bin                       two boots of one machine
+  premeasure compare reference.json eventlog.bin --html why.html   also as a page for the browser")]
 pub(super) struct CompareArgs {
     /// What was expected: document, image, policy or event log
     expected: PathBuf,
@@ -57,6 +61,8 @@ pub(super) struct CompareArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    html: HtmlArgs,
+    #[command(flatten)]
     boot: BootArgs,
 }
 
@@ -69,13 +75,14 @@ impl CompareArgs {
 
 pub(super) fn run(args: &CompareArgs) -> anyhow::Result<ExitCode> {
     let options = args.options()?;
-    let observed = input::observed(args, &options)?;
-    let expected = input::expected(args, observed.observations.first())?;
+    let mut observed = input::observed(args, &options)?;
+    let expected = input::expected(args, &mut observed.observations)?;
     let evidence = |candidate: &Candidate, observation: &Observation| {
         expected.evidence(args, candidate, observation, &options)
     };
     let comparison =
         compare(&expected.expectation, &observed.observations, &options, &evidence).map_err(explain_error)?;
+    args.html.write(|| Ok((report::comparison(&comparison), serde_json::to_string_pretty(&comparison)?)))?;
     if args.json {
         print_json(&comparison)?;
     } else {
@@ -90,6 +97,10 @@ pub(super) fn run(args: &CompareArgs) -> anyhow::Result<ExitCode> {
 
 fn explain_error(error: CompareError) -> anyhow::Error {
     match error {
+        CompareError::OtherRegisters { .. } => hinted(
+            error.to_string(),
+            "predict --registers rtmr is for CC event logs and register values of a guest, --registers pcr for those of a TPM",
+        ),
         CompareError::NoCommonBank { .. } => {
             hinted(error.to_string(), "--bank computes others where EXPECTED is an image")
         }

@@ -34,7 +34,12 @@ fn sides(comparison: &Comparison) -> String {
 }
 
 fn pcrs(comparison: &Comparison) -> String {
-    let columns = [("PCR", Align::Right), ("NAME", Align::Left), ("VERDICT", Align::Left), ("", Align::Left)];
+    let columns = [
+        (word(comparison), Align::Right),
+        ("NAME", Align::Left),
+        ("VERDICT", Align::Left),
+        ("", Align::Left),
+    ];
     let mut table = Table::new(columns);
     for pcr in comparison.pcrs.iter().filter(|pcr| is_worth_a_row(pcr)) {
         let style = match pcr.verdict {
@@ -51,6 +56,11 @@ fn pcrs(comparison: &Comparison) -> String {
         ]);
     }
     table.render(0)
+}
+
+/// What a register is called.
+fn word(comparison: &Comparison) -> &'static str {
+    if comparison.registers.is_some() { "MR" } else { "PCR" }
 }
 
 fn is_worth_a_row(pcr: &PcrVerdict) -> bool {
@@ -71,7 +81,7 @@ fn not_predicted(comparison: &Comparison) -> String {
     if by_remedy.is_empty() {
         return String::new();
     }
-    let mut table = Table::new([("PCR", Align::Left), ("WHAT WOULD SETTLE IT", Align::Left)]);
+    let mut table = Table::new([(word(comparison), Align::Left), ("WHAT WOULD SETTLE IT", Align::Left)]);
     for (remedy, pcrs) in by_remedy {
         table.row([Cell::from(pcrs.join(" ")), Cell::from(remedy)]);
     }
@@ -113,7 +123,8 @@ fn detail(pcr: &PcrVerdict) -> String {
 
 fn divergence(comparison: &Comparison) -> String {
     let Some(first) = &comparison.first_divergence else { return String::new() };
-    format!("{}  PCR {}: {}\n", styled(STRONG, "First difference"), first.pcr, printable(&first.what))
+    let (title, word) = (styled(STRONG, "First difference"), word(comparison));
+    format!("{title}  {word} {}: {}\n", first.pcr, printable(&first.what))
 }
 
 fn events(comparison: &Comparison, all: bool) -> String {
@@ -202,7 +213,8 @@ fn causes(comparison: &Comparison) -> String {
             true => "; the machine's event log would tell",
             false => "",
         };
-        text.push_str(&format!("{}  PCR {}{hint}\n", styled(BAD, "Not explained"), pcrs.join(", ")));
+        let (title, word) = (styled(BAD, "Not explained"), word(comparison));
+        text.push_str(&format!("{title}  {word} {}{hint}\n", pcrs.join(", ")));
     }
     text
 }

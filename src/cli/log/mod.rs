@@ -10,6 +10,7 @@ mod input;
 mod nv;
 mod replay;
 mod show;
+mod show_html;
 mod show_json;
 mod show_text;
 

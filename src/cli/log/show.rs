@@ -6,8 +6,10 @@ use clap::Args;
 
 use super::against::{Comparison, compare};
 use super::input::{AgainstArgs, InputArgs, known_banks};
-use super::{show_json, show_text};
+use super::{show_html, show_json, show_text};
+use crate::cli::html::HtmlArgs;
 use crate::cli::output::EXIT_DIFFERS;
+use crate::report::MAX_JSON;
 use crate::tcg::event_data::{Context, Coverage, Decoded, Field, Rule, coverage, decode};
 use crate::tcg::eventlog::Register;
 use crate::tcg::timeline::{BootLog, TimelineRecord, check_mergeable, merge, replay};
@@ -24,6 +26,7 @@ Examples:
   premeasure log show /sys/kernel/security/tpm0/binary_bios_measurements
   premeasure log show eventlog.bin --pcr 4,7 --verbose
   premeasure log show eventlog.bin --against pcrs.json
+  premeasure log show eventlog.bin --html report.html
   premeasure log show eventlog.bin tpm2-measure.log --type EV_IPL,systemd --json")]
 pub(super) struct ShowArgs {
     #[command(flatten)]
@@ -48,6 +51,9 @@ pub(super) struct ShowArgs {
     #[arg(long, conflicts_with = "verbose")]
     json: bool,
 
+    #[command(flatten)]
+    html: HtmlArgs,
+
     /// Whose digests are shown and tested [default: sha256, or the first bank that the log has]
     #[arg(long, value_name = "BANK")]
     bank: Option<HashAlgorithm>,
@@ -60,14 +66,19 @@ pub(super) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
     known_banks(&logs.logs, args.bank.as_slice())?;
     let comparison = args.compare(&logs.logs)?;
     let bank = args.bank.or_else(|| usual_bank(&logs.logs, comparison.as_ref()));
-    let shown = merge(&logs.logs).into_iter().filter(|record| args.wants(record));
-    let events = shown.map(|record| Shown::new(record, bank, comparison.as_ref()));
+    let records = || merge(&logs.logs).into_iter().filter(|record| args.wants(record));
+    let events = || records().map(|record| Shown::new(record, bank, comparison.as_ref()));
+    args.html.write(|| {
+        let mut json = show_json::Bounded::new(MAX_JSON);
+        show_json::write(&mut json, &logs, events())?;
+        Ok((show_html::page(&logs, events)?, json.into_text()?))
+    })?;
     if args.json {
-        show_json::print(&logs, events)?;
+        show_json::print(&logs, events())?;
     } else if args.verbose {
-        show_text::print_verbose(&logs, events)?;
+        show_text::print_verbose(&logs, events())?;
     } else {
-        show_text::print_table(&logs, events, comparison.is_some())?;
+        show_text::print_table(&logs, events(), comparison.is_some())?;
     }
     let differs = comparison.is_some_and(|comparison| comparison.differs());
     Ok(logs.report(if differs { ExitCode::from(EXIT_DIFFERS) } else { ExitCode::SUCCESS }))

@@ -14,18 +14,58 @@ use crate::tcg::eventlog::{Pcr0Start, Register};
 use crate::tcg::timeline::BootLog;
 
 pub(super) fn print<'l>(logs: &Logs<'_>, events: impl Iterator<Item = Shown<'l>>) -> anyhow::Result<()> {
-    let described: Vec<JsonLog<'_>> =
-        logs.names.iter().zip(&logs.logs).map(|(name, log)| JsonLog::new(name, log)).collect();
     // Written event by event: a log of a million events is not held twice.
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    write(&mut out, logs, events)?;
+    out.flush()?;
+    Ok(())
+}
+
+/// The same to anywhere.
+pub(super) fn write<'l>(
+    out: &mut impl Write,
+    logs: &Logs<'_>,
+    events: impl Iterator<Item = Shown<'l>>,
+) -> anyhow::Result<()> {
+    let described: Vec<JsonLog<'_>> =
+        logs.names.iter().zip(&logs.logs).map(|(name, log)| JsonLog::new(name, log)).collect();
     write!(out, "{{\"logs\":{},\"events\":[", plain_json(&serde_json::to_string(&described)?))?;
     for (index, event) in events.enumerate() {
         let comma = if index > 0 { "," } else { "" };
         write!(out, "{comma}\n{}", plain_json(&serde_json::to_string(&JsonEvent::new(&event))?))?;
     }
     writeln!(out, "\n]}}")?;
-    out.flush()?;
     Ok(())
+}
+
+/// Memory for text up to a limit: what is written beyond is dropped.
+pub(super) struct Bounded {
+    bytes: Vec<u8>,
+    limit: usize,
+}
+
+impl Bounded {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { bytes: Vec::new(), limit }
+    }
+
+    /// The text; cut right behind the limit where it is longer, so that it is longer than the limit still.
+    pub(super) fn into_text(self) -> anyhow::Result<String> {
+        Ok(String::from_utf8(self.bytes)?)
+    }
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.bytes.len() <= self.limit {
+            self.bytes.extend_from_slice(bytes);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 #[derive(Serialize)]

@@ -9,7 +9,7 @@ use crate::prediction::Prediction;
 use crate::tcg::{Digest, HashAlgorithm, PcrIndex};
 
 /// Most values of one PCR that are listed as alternatives; more are left out, as if not known.
-const MAX_VALUES: usize = 8;
+pub(super) const MAX_VALUES: usize = 8;
 
 /// One value, or several possible ones.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -17,6 +17,13 @@ const MAX_VALUES: usize = 8;
 pub(crate) enum OneOrMore {
     One(String),
     More(Vec<String>),
+}
+
+impl OneOrMore {
+    pub(super) fn of(values: &BTreeSet<Digest>) -> Self {
+        let mut texts: Vec<String> = values.iter().map(Digest::to_string).collect();
+        if texts.len() == 1 { Self::One(texts.remove(0)) } else { Self::More(texts) }
+    }
 }
 
 /// `{"sha256": {"4": "hex", "11": "hex"}}`: PCRs whose value is known in every variant.
@@ -31,13 +38,7 @@ pub(crate) fn pcrs(
             let values =
                 PcrIndex::all().filter(|pcr| only.is_empty() || only.contains(pcr)).filter_map(|pcr| {
                     let values = values(predictions, stage, pcr, *bank)?;
-                    let mut texts: Vec<String> = values.iter().map(Digest::to_string).collect();
-                    let one = if texts.len() == 1 {
-                        OneOrMore::One(texts.remove(0))
-                    } else {
-                        OneOrMore::More(texts)
-                    };
-                    Some((pcr.get(), one))
+                    Some((pcr.get(), OneOrMore::of(&values)))
                 });
             (bank.name(), NumberedMap(values.collect()))
         })
@@ -47,6 +48,12 @@ pub(crate) fn pcrs(
 /// A map whose keys are numbers, in numerical order (a JSON map of strings would put 11 before 4).
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NumberedMap<T>(Vec<(u8, T)>);
+
+impl<T> NumberedMap<T> {
+    pub(super) fn new(entries: Vec<(u8, T)>) -> Self {
+        Self(entries)
+    }
+}
 
 impl<T: Serialize> Serialize for NumberedMap<T> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -15,8 +15,11 @@ use crate::uki::LoaderInfo;
 pub(crate) fn table(prediction: &Prediction, stage: Stage, only: &[PcrIndex]) -> String {
     let mut text = heading(prediction, stage);
     text.push('\n');
-    text.push_str(&super::values::values_table(prediction, stage, only));
-    text.push_str(&unknown_table(prediction, stage, only));
+    if prediction.variants.iter().any(|variant| !variant.pcrs.is_empty()) {
+        text.push_str(&super::values::values_table(prediction, stage, only));
+        text.push_str(&unknown_table(prediction, stage, only));
+    }
+    text.push_str(&super::guest::tables(prediction, stage));
     text.push_str(&assumptions(prediction, only));
     text
 }
@@ -110,8 +113,11 @@ fn unknown_table(prediction: &Prediction, stage: Stage, only: &[PcrIndex]) -> St
 fn assumptions(prediction: &Prediction, only: &[PcrIndex]) -> String {
     let mut table = Table::new(vec![("", Align::Left), ("", Align::Left), ("", Align::Left)]);
     let mut seen = BTreeSet::new();
-    for assumption in prediction.variants.iter().flat_map(|variant| &variant.recording.assumptions) {
-        if !assumption.affects.iter().any(|pcr| wanted(*pcr, only)) || !seen.insert(assumption.id) {
+    let recordings = prediction.variants.iter().flat_map(Variant::recordings);
+    for assumption in recordings.flat_map(|recording| &recording.assumptions) {
+        if !assumption.affects.is_empty() && !assumption.affects.iter().any(|pcr| wanted(*pcr, only))
+            || !seen.insert(assumption.id)
+        {
             continue;
         }
         let remedy =

@@ -85,7 +85,7 @@ fn from(variant: &Variant, pcr: PcrIndex, stage: Stage, value: &StageValue) -> S
 }
 
 /// The conditions of a variant, in a fixed order.
-pub(super) fn conditions(variant: &Variant) -> [Condition; 6] {
+pub(super) fn conditions(variant: &Variant) -> [Condition; 7] {
     let scenario = &variant.scenario;
     let secure_boot = match variant.secure_boot {
         None => (0, String::new()),
@@ -113,7 +113,13 @@ pub(super) fn conditions(variant: &Variant) -> [Condition; 6] {
         }
         _ => (0, String::new()),
     };
-    [secure_boot, support, recorded, exit, devicetree, firmware]
+    let guest = match &scenario.guest_baseline {
+        Some(baseline) if baseline.count > 1 => {
+            (baseline.number, format!("guest as recorded in {}", baseline.names()))
+        }
+        _ => (0, String::new()),
+    };
+    [secure_boot, support, recorded, guest, exit, devicetree, firmware]
 }
 
 /// The conditions on which this PCR's value depends: those whose change alone changes it somewhere.

@@ -5,6 +5,7 @@ use super::deviation::{Deviation, Edit};
 use crate::bytes::Reader;
 use crate::compare::causes::Code;
 use crate::compare::topic::Topic;
+use crate::crc::crc32;
 use crate::tcg::PcrIndex;
 use crate::uefi::gpt::GptData;
 
@@ -119,11 +120,4 @@ fn human(bytes: u64) -> String {
     } else {
         format!("{} MiB", bytes / MIB)
     }
-}
-
-/// CRC-32 of the UEFI specification (ISO 3309).
-fn crc32(bytes: &[u8]) -> u32 {
-    let mut crc = flate2::Crc::new();
-    crc.update(bytes);
-    crc.sum()
 }

@@ -10,9 +10,10 @@ use super::align::{AlignedEvent, EventStatus, align};
 use super::changes::Word;
 use super::document::expectation_of_document;
 use super::model::{BY_STRENGTH, Candidate, Event};
-use super::report::Generator;
+use super::report::{EventRow, Generator};
 use crate::boot::Stage;
 use crate::reference::{Document, Image};
+use crate::tcg::eventlog::RegisterKind;
 use crate::tcg::{HashAlgorithm, PcrIndex};
 
 use components::Components;
@@ -124,6 +125,63 @@ pub enum PcrChange {
     PartlyChanged,
 }
 
+/// A boot of both releases, side by side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseBoot {
+    /// Index into [`ReleaseDiff::images`].
+    pub image: usize,
+    /// Index into [`ImageDiff::scenarios`].
+    pub scenario: usize,
+    /// The measurements of both, in the order of the boot.
+    pub events: Vec<EventRow>,
+    /// The PCRs of both, and whether both values are known at the stage.
+    pub pcrs: BTreeMap<PcrIndex, bool>,
+}
+
+/// The boots that [`diff`] compares, with all their measurements up to the stage.
+#[must_use]
+pub fn boots(old: &Document, new: &Document, stage: Stage) -> Vec<ReleaseBoot> {
+    let bank = common_bank(old, new);
+    let (ours, theirs) =
+        (expectation_of_document("", old).candidates, expectation_of_document("", new).candidates);
+    let (pairs, ..) = paired(&old.images, &new.images);
+    let mut boots = Vec::new();
+    for (image, (old, new)) in pairs.into_iter().enumerate() {
+        let (ours, theirs) = (of_image(&ours, &old.id), of_image(&theirs, &new.id));
+        for (scenario, (one, other)) in paired_boots(&ours, &theirs).into_iter().enumerate() {
+            let (before, after) = (until(one, stage), until(other, stage));
+            let mut rows = align(&before, &after, bank, stage, &|_| true);
+            rows.retain(|row| is_said(row, &before, &after));
+            let row = |row: &AlignedEvent| EventRow::of(row, (&before, &after), bank, &[]);
+            let known = |candidate: &Candidate, pcr| {
+                candidate.pcrs.get(&pcr).is_some_and(|expected| expected.at(stage, bank).is_some())
+            };
+            let pcrs = PcrIndex::all().filter(|pcr| pcr.get() < 16 || rows.iter().any(|row| row.pcr == *pcr));
+            boots.push(ReleaseBoot {
+                image,
+                scenario,
+                events: rows.iter().map(row).collect(),
+                pcrs: pcrs.map(|pcr| (pcr, known(one, pcr) && known(other, pcr))).collect(),
+            });
+        }
+    }
+    boots
+}
+
+/// What nobody knows of either release is said once, and of the running system's own registers not at all.
+fn is_said(row: &AlignedEvent, old: &[Event], new: &[Event]) -> bool {
+    let gap = |events: &'_ [Event], index: Option<usize>| -> Option<String> {
+        events.get(index?).filter(|event| event.is_gap()).map(|event| event.what.clone())
+    };
+    let is_old =
+        |what: &String| old.iter().any(|event| event.is_gap() && event.pcr == row.pcr && event.what == *what);
+    match (gap(old, row.expected), gap(new, row.observed)) {
+        (None, None) => true,
+        (None, Some(what)) if row.expected.is_none() => row.pcr.get() < 16 && !is_old(&what),
+        _ => row.pcr.get() < 16,
+    }
+}
+
 /// Compares two releases at a stage. Images are paired by their ids, and where each has a single one these.
 #[must_use]
 pub fn diff(
@@ -131,14 +189,10 @@ pub fn diff(
     (new_name, new): (&str, &Document),
     stage: Stage,
 ) -> ReleaseDiff {
-    let bank = BY_STRENGTH.into_iter().find(|bank| {
-        let has = |document: &Document| document.banks.iter().any(|name| name == bank.name());
-        has(old) && has(new)
-    });
-    let bank = bank.unwrap_or(HashAlgorithm::Sha256);
+    let bank = common_bank(old, new);
     let sides = (
-        expectation_of_document(old_name, old).candidates,
-        expectation_of_document(new_name, new).candidates,
+        expectation_of_document(old_name, old, RegisterKind::Pcr).candidates,
+        expectation_of_document(new_name, new, RegisterKind::Pcr).candidates,
     );
     let (pairs, removed, added) = paired(&old.images, &new.images);
     let images: Vec<ImageDiff> =
@@ -157,6 +211,15 @@ pub fn diff(
         removed,
         added,
     }
+}
+
+/// The strongest bank that both have.
+fn common_bank(old: &Document, new: &Document) -> HashAlgorithm {
+    let bank = BY_STRENGTH.into_iter().find(|bank| {
+        let has = |document: &Document| document.banks.iter().any(|name| name == bank.name());
+        has(old) && has(new)
+    });
+    bank.unwrap_or(HashAlgorithm::Sha256)
 }
 
 type Paired<'i> = (Vec<(&'i Image, &'i Image)>, Vec<String>, Vec<String>);
@@ -181,34 +244,47 @@ fn image(
     bank: HashAlgorithm,
     stage: Stage,
 ) -> ImageDiff {
-    let of = |candidates: &[Candidate], id: &str| -> Vec<Candidate> {
-        candidates.iter().filter(|candidate| candidate.image == id).cloned().collect()
-    };
-    let (ours, theirs) = (of(ours, &old.id), of(theirs, &new.id));
+    let (ours, theirs) = (of_image(ours, &old.id), of_image(theirs, &new.id));
     let mut components = Components::default();
     let mut scenarios = Vec::new();
-    for (index, one) in ours.iter().enumerate() {
-        let same = theirs.iter().find(|other| other.scenario == one.scenario);
-        let Some(other) = same.or_else(|| theirs.get(index)) else { continue };
+    for (one, other) in paired_boots(&ours, &theirs) {
         let rows = rows(one, other, bank, stage);
         let because = components.add(&rows, one, other, (&old.facts, &new.facts));
-        let scenario = match one.scenario == other.scenario {
-            true => one.scenario.clone(),
-            false => format!("{} and {}", one.scenario, other.scenario),
-        };
+        let scenario = scenario_name(one, other);
         scenarios.push(ScenarioDiff { scenario, pcrs: pcrs(one, other, &rows, &because, stage) });
     }
     ImageDiff { old: old.name.clone(), new: new.name.clone(), components: components.finish(), scenarios }
 }
 
+fn of_image<'c>(candidates: &'c [Candidate], id: &str) -> Vec<&'c Candidate> {
+    candidates.iter().filter(|candidate| candidate.image == id).collect()
+}
+
+/// Boots of one image, by their scenario, or else by their place.
+fn paired_boots<'c>(ours: &[&'c Candidate], theirs: &[&'c Candidate]) -> Vec<(&'c Candidate, &'c Candidate)> {
+    let pair = |(index, one): (usize, &&'c Candidate)| {
+        let same = theirs.iter().find(|other| other.scenario == one.scenario);
+        Some((*one, *same.or_else(|| theirs.get(index))?))
+    };
+    ours.iter().enumerate().filter_map(pair).collect()
+}
+
+fn scenario_name(one: &Candidate, other: &Candidate) -> String {
+    match one.scenario == other.scenario {
+        true => one.scenario.clone(),
+        false => format!("{} and {}", one.scenario, other.scenario),
+    }
+}
+
+fn until(candidate: &Candidate, stage: Stage) -> Vec<Event> {
+    let events = candidate.events.iter().flatten();
+    events.filter(|event| event.stage.is_none_or(|of| of <= stage)).cloned().collect()
+}
+
 /// Measurements of the two that differ up to the stage.
 fn rows(one: &Candidate, other: &Candidate, bank: HashAlgorithm, stage: Stage) -> Vec<AlignedEvent> {
-    let until = |candidate: &Candidate| -> Vec<Event> {
-        let events = candidate.events.iter().flatten();
-        events.filter(|event| event.stage.is_none_or(|of| of <= stage)).cloned().collect()
-    };
     // Positions stay those of the whole lists: later stages are a suffix of them.
-    let mut rows = align(&until(one), &until(other), bank, stage, &|_| true);
+    let mut rows = align(&until(one, stage), &until(other, stage), bank, stage, &|_| true);
     rows.retain(AlignedEvent::is_different);
     // A gap in the place of an event is no change of which anything is known.
     let is_gap = |row: &AlignedEvent| {

@@ -73,6 +73,14 @@ pub enum ContainerError {
         /// Why it is not read.
         why: String,
     },
+    /// A format that is known and not read.
+    #[error("{format}: this format is not read")]
+    Unread {
+        /// The format.
+        format: &'static str,
+        /// Command that takes what is in it out of the file `IMAGE`.
+        how: &'static str,
+    },
     /// Layers upon layers.
     #[error("more than {MAX_LAYERS} layers of archives and compression")]
     TooManyLayers,
@@ -139,14 +147,42 @@ fn layer(
         ("VMDK", vmdk::open(file)?)
     } else if start.starts_with(b"vhdxfile") {
         ("VHDX", vhdx::open(file)?)
-    } else if start.get(64..68) == Some(&[0x7F, 0x10, 0xDA, 0xBE]) {
-        return Err(unsupported("VDI", "this format is not read"));
+    } else if let Some((format, how)) = unread(&start) {
+        return Err(ContainerError::Unread { format, how });
     } else if let Some(content) = vhd::open(file)? {
         ("VHD", content)
     } else {
         return Ok(None);
     };
     Ok(Some((format, content)))
+}
+
+/// Formats that are known by their first bytes and not read, each with a command that makes a raw image of `IMAGE`.
+fn unread(start: &[u8]) -> Option<(&'static str, &'static str)> {
+    const QEMU_IMG: &str = "qemu-img convert -O raw IMAGE disk.raw";
+    // Offset and magic: QEMU block/{vdi,qed,parallels,bochs,cloop,dmg}.c, bzip2 1.0 `BZ_HDR_*`, LZ4 frame format 1.6, lzip(1),
+    // lzop 1.04 `lzop_magic`, 7-Zip 7zFormat.txt, APPNOTE.TXT 4.3.7, RAR 5.0 archive format, FFU header, WIM header, squashfs 4.0,
+    // and the sparse format of Android's libsparse.
+    const FORMATS: &[(usize, &[u8], &str, &str)] = &[
+        (64, &[0x7F, 0x10, 0xDA, 0xBE], "VDI", QEMU_IMG),
+        (0, b"QED\0", "QED", QEMU_IMG),
+        (0, b"WithoutFreeSpace", "Parallels", QEMU_IMG),
+        (0, b"WithouFreSpacExt", "Parallels", QEMU_IMG),
+        (0, b"COWD", "VMDK of ESX", QEMU_IMG),
+        (0, b"Bochs Virtual HD Image", "Bochs", QEMU_IMG),
+        (0, b"BZh", "bzip2", "bzip2 -dc IMAGE > disk.raw"),
+        (0, &[0x04, 0x22, 0x4D, 0x18], "lz4", "lz4 -dc IMAGE > disk.raw"),
+        (0, b"LZIP", "lzip", "lzip -dc IMAGE > disk.raw"),
+        (0, &[0x89, b'L', b'Z', b'O', 0, 0x0D, 0x0A], "lzop", "lzop -dc IMAGE > disk.raw"),
+        (0, &[0x5D, 0, 0], "lzma", "xz --format=lzma -dc IMAGE > disk.raw"),
+        (0, &[b'7', b'z', 0xBC, 0xAF, 0x27, 0x1C], "7z", "7z x IMAGE"),
+        (0, b"PK\x03\x04", "zip", "unzip IMAGE"),
+        (0, b"Rar!\x1A\x07", "RAR", "unrar x IMAGE"),
+        (0, &[0x3A, 0xFF, 0x26, 0xED], "Android sparse image", "simg2img IMAGE disk.raw"),
+        (0, b"hsqs", "squashfs", "unsquashfs IMAGE"),
+    ];
+    let is_here = |at: usize, magic: &[u8]| start.get(at..).is_some_and(|rest| rest.starts_with(magic));
+    FORMATS.iter().find(|(at, magic, ..)| is_here(*at, magic)).map(|(_, _, format, how)| (*format, *how))
 }
 
 fn unsupported(format: &'static str, why: impl Into<String>) -> ContainerError {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::bytes::{ParseError, ParseErrorKind, Reader};
-use crate::tcg::PcrIndex;
+use crate::tcg::{HashAlgorithm, PcrIndex};
 
 /// A measurement register of a confidential guest (`EFI_CC_MR_INDEX`; Intel TDX Virtual Firmware Design Guide,
 /// table "TD measurement registers").
@@ -13,6 +13,18 @@ pub struct MeasurementRegister(u8);
 impl MeasurementRegister {
     /// `TDX_MR_INDEX_MRTD`: fixed at build time of the guest, can't be extended.
     pub const MRTD: Self = Self(0);
+    /// The firmware's configuration and Secure Boot.
+    pub const RTMR0: Self = Self(1);
+    /// What the firmware starts.
+    pub const RTMR1: Self = Self(2);
+    /// What programs measure before the kernel runs.
+    pub const RTMR2: Self = Self(3);
+    /// What the running system measures.
+    pub const RTMR3: Self = Self(4);
+    /// All of them, ascending.
+    pub const ALL: [Self; 5] = [Self::MRTD, Self::RTMR0, Self::RTMR1, Self::RTMR2, Self::RTMR3];
+    /// The bank that they are.
+    pub const BANK: HashAlgorithm = HashAlgorithm::Sha384;
 
     /// The index as it stands in the log.
     #[must_use]

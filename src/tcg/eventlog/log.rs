@@ -21,9 +21,10 @@ pub enum Header<'a> {
 }
 
 /// Which registers the indices of a log mean.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum RegisterKind {
     /// Platform Configuration Registers of a TPM.
+    #[default]
     Pcr,
     /// Measurement registers of a confidential guest (UEFI, `EFI_CC_MR_INDEX`): 0 is MRTD, 1 to 4 are RTMR0 to 3.
     Mr,

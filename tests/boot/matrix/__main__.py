@@ -109,6 +109,10 @@ def fingerprint(function, work):
         digest.update(source.encode())
     for file in SHARED:
         digest.update(parts.sha256(os.path.join(HERE, file)).encode())
+    if function.what.startswith("mkosi"):
+        for folder, _, files in sorted(os.walk(os.path.join(HERE, "../mkosi"))):
+            for file in sorted(files):
+                digest.update(parts.sha256(os.path.join(folder, file)).encode())
     folder = os.path.join(work, "keys")
     for key in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
         digest.update(parts.sha256(os.path.join(folder, key)).encode())
@@ -218,6 +222,11 @@ def verdict(case, folder):
     result.faults += oracles.menu_faults(case)
     if "verity" in case.get("oracles", ()):
         result.faults += oracles.verity_faults(case, folder)
+    for oracle in case.get("oracles", ()):
+        if oracle.startswith("dissect of "):
+            result.faults += oracles.dissect_faults(case, folder, os.path.join(folder, "../../chroot", oracle.split()[-1]))
+    if "split" in case.get("oracles", ()):
+        result.faults += oracles.split_faults(case, folder)
     if "document" in case.get("oracles", ()):
         result.faults += oracles.document_faults(case, folder, observed)
     told(case, folder, result, observed, log)

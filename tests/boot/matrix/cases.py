@@ -131,7 +131,7 @@ def _(c):
     c.conf("default matrix.conf")
 
 
-@case("type1-counted", "Type #1 entry with a boot counter, systemd-boot 257: a worn out one sorts last", more=True)
+@case("type1-counted", "Type #1 entry with a boot counter, systemd-boot 257: a worn out one sorts last")
 def _(c):
     type1(c, "trixie", "systemd-257", "initrd /os/initrd.cpio\nversion 1\nsort-key m\n")
     text = read(c.esp + "/loader/entries/matrix.conf").decode()
@@ -445,14 +445,14 @@ STUB_WORDS = "io.systemd.stub.kernel-cmdline-extra=stub=1  two"
 BOOT_WORDS = "io.systemd.boot.kernel-cmdline-extra=boot=1  two"
 
 
-@case("smbios-254", "a command line from SMBIOS for a UKI 254 without one of its own")
+@case("smbios-254", "a command line from SMBIOS for a UKI 254 without one of its own", more=True)
 def _(c):
     c.firmware("bookworm")
     smbios(c, STUB_WORDS)
     c.uki("systemd-254", "EFI/BOOT/BOOTX64.EFI", [s for s in c.sections("systemd-254") if s[0] != ".cmdline"])
 
 
-@case("smbios-type1-sid", "command lines from SMBIOS for sid's systemd-boot, Type #1")
+@case("smbios-type1-sid", "command lines from SMBIOS for sid's systemd-boot, Type #1", more=True)
 def _(c):
     type1(c, "sid", "systemd-sid", "initrd /os/initrd.cpio\n")
     smbios(c, "other=1", BOOT_WORDS, STUB_WORDS)
@@ -509,7 +509,7 @@ def _(c):
     c.boot_args += ["--sector", "4096"]
 
 
-@case("order-257", "several entries and no default: systemd-boot 257 sorts", more=True)
+@case("order-257", "several entries and no default: systemd-boot 257 sorts")
 def _(c):
     c.firmware("trixie")
     c.loader("systemd-257")
@@ -529,7 +529,7 @@ def system(c, suite, *options):
     c.firmware(suite)
     c.mkosi(suite, *options)
     c.stage = "ready"
-    c.oracles = ["verity", "document"]
+    c.oracles = ["verity", "document", "split", f"dissect of {suite}"]
     c.boot_args += ["--timeout", "1500"]
     c.predict += ["--machine-id", MACHINE_ID, "--root-fs", "none", "--volume-key", "none"]
     c.pcrs.append("15")

@@ -1,5 +1,6 @@
-"""What other tools say of the same disk: bootctl of the boot menu, veritysetup of the hash tree."""
-import json, os, re, struct, subprocess
+"""What other tools say of the same disk: bootctl of the boot menu, veritysetup of the hash tree, systemd-dissect of the
+partitions that a root hash names, mkosi of the parts of its UKI."""
+import json, os, re, shutil, struct, subprocess, tempfile
 
 import compare
 
@@ -87,10 +88,62 @@ def veritysetup(disk, root, hashes, root_hash, folder):
 
 
 def check(disk):
-    """True when `premeasure check` has no finding of the hash tree."""
+    """True when `premeasure check` finds nothing wrong with the hash tree and its partitions."""
     done = subprocess.run([os.environ["PREMEASURE"], "check", disk, "--json"], capture_output=True, text=True)
     report = json.loads(done.stdout)
-    return not [finding for finding in report["findings"] if "verity" in finding["code"] and finding["severity"] == "error"]
+    return not [finding for finding in report["findings"] if "verity" in finding["code"] and finding["severity"] != "note"]
+
+
+def dissect_faults(case, folder, chroot):
+    """`systemd-dissect --validate` and `premeasure check` of the disk, and with the data partition under another UUID."""
+    root_hash = verity(case["disk"])[2]
+    inside = os.path.join(chroot, "dissect.img")
+    faults = []
+    for whole in (True, False):
+        subprocess.run(["cp", "--sparse=always", case["disk"], inside], check=True)
+        if not whole:
+            # Any tool that changes the table keeps its checksums right.
+            other = "0" * 8 + "-0000-4000-8000-" + "0" * 12
+            subprocess.run(["/usr/sbin/sgdisk", f"--partition-guid={number_of_root(inside)}:{other}", inside], check=True, capture_output=True)
+        done = subprocess.run(["chroot", chroot, "systemd-dissect", "--validate", f"--root-hash={root_hash}",
+                               "--image-policy=root=verity:esp=unprotected+absent:=ignore", "/dissect.img"], capture_output=True, text=True)
+        says = {"systemd-dissect": done.returncode == 0, "premeasure check": check(inside)}
+        faults += [f"partition UUIDs: {tool} says {'good' if good else 'bad'} of the {'whole' if whole else 'changed'} disk"
+                   for tool, good in says.items() if good is not whole]
+    os.unlink(inside)
+    return faults
+
+
+def number_of_root(disk):
+    """The number of the root's data partition."""
+    with open(disk, "rb") as file:
+        head = file.read(34 * 512)
+    names = [head[at + 56:at + 128].decode("utf-16-le").rstrip("\0") for at in range(1024, 34 * 512, 128)]
+    return next(number for number, name in enumerate(names, 1) if "root" in name and "verity" not in name)
+
+
+def split_faults(case, folder):
+    """Kernel and initrd as mkosi took them out of its UKI are those of the image; with a changed byte they are not."""
+    faults = []
+    with tempfile.TemporaryDirectory(dir=folder) as results:
+        os.link(case["disk"], os.path.join(results, "rig_1.raw"))
+        for suffix in ("efi", "vmlinuz", "initrd", "manifest"):
+            shutil.copyfile(os.path.join(folder, "in", f"rig_1.{suffix}"), os.path.join(results, f"rig_1.{suffix}"))
+        for suffix, code in ((None, []), ("vmlinuz", ["split-kernel-differs"]), ("initrd", ["split-initrd-differs"])):
+            path = os.path.join(results, f"rig_1.{suffix}")
+            if suffix:
+                with open(path, "r+b") as file:
+                    file.seek(5000)
+                    byte = file.read(1)[0]
+                    file.seek(5000)
+                    file.write(bytes([byte ^ 1]))
+            done = subprocess.run([os.environ["PREMEASURE"], "check", results, "--json"], capture_output=True, text=True)
+            found = [finding["code"] for finding in json.loads(done.stdout)["findings"] if finding["code"].startswith("split-")]
+            if found != code:
+                faults.append(f"parts of mkosi's UKI, {suffix or 'none'} changed: found {found}, expected {code}")
+            if suffix:
+                shutil.copyfile(os.path.join(folder, "in", f"rig_1.{suffix}"), path)
+    return faults
 
 
 def document_faults(case, folder, observed):
