@@ -12,12 +12,24 @@ done
 premeasure=${PREMEASURE:-$(cargo metadata --format-version 1 --no-deps | jq -r .target_directory)/release/premeasure}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-log=fixtures/boots/j-shim-grub-bookworm/eventlog.bin
+small=fixtures/boots/j-shim-grub-bookworm/eventlog.bin
+
+# A log's records without its header, which is a record of 32 bytes and the data whose length stands at offset 28.
+records() {
+	tail -c "+$((33 + $(od -An -tu4 -j28 -N4 "$1")))" "$1"
+}
+
+# 64 KiB: the log of a boot, and what others measured behind it. All have the same four banks.
+log=$work/64k.bin
+{
+	cat $small
+	for boot in j-shim-grub-bookworm e-addons-257 c-sdboot-257; do
+		records fixtures/boots/$boot/eventlog.bin
+	done
+} >"$log"
 
 echo "$(nproc) cores, $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1); $(tpm2_eventlog --version 2>&1 | grep -o 'version="[^"]*"')"
 echo
-printf '| %-44s | %8s | %8s | %8s |\n' "one log, $(stat -c %s $log) bytes, four banks" "wall ms" "least ms" "CPU ms"
-printf '|%s|%s|%s|%s|\n' ---------------------------------------------- ---------: ---------: ---------:
 one() {
 	local name=$1
 	shift
@@ -27,9 +39,28 @@ one() {
 		printf '| %-44s | %8.1f | %8.1f | %8.1f |\n' "$n" "$wall" "$least" "$cpu"
 	done
 }
-one "tpm2_eventlog" tpm2_eventlog $log
-one "premeasure log replay" "$premeasure" log replay $log
-one "premeasure log show --verbose" "$premeasure" log show --verbose $log
+for log in $small "$log"; do
+	printf '| %-44s | %8s | %8s | %8s |\n' "one log, $(stat -c %s "$log") bytes, four banks" "wall ms" "least ms" "CPU ms"
+	printf '|%s|%s|%s|%s|\n' ---------------------------------------------- ---------: ---------: ---------:
+	one "tpm2_eventlog" tpm2_eventlog "$log"
+	one "premeasure log replay" "$premeasure" log replay "$log"
+	one "premeasure log show --verbose" "$premeasure" log show --verbose "$log"
+	echo
+done
+
+# Memory: a log as long as any may be, by its records.
+huge=$work/huge.bin
+cat $small >"$huge"
+records $small >"$work/records"
+for ((copy = 0; copy < 400; copy++)); do
+	cat "$work/records"
+done >>"$huge"
+printf '| %-44s | %8s | %8s |\n' "one log, $(stat -c %s "$huge") bytes" "wall s" "peak MiB"
+printf '|%s|%s|%s|\n' ---------------------------------------------- ---------: ---------:
+for command in replay show check; do
+	read -r wall peak < <(/usr/bin/time -q -f '%e %M' "$premeasure" log $command "$huge" 2>&1 >/dev/null | tail -1)
+	awk -v n="premeasure log $command" -v w="$wall" -v p="$peak" 'BEGIN { printf "| %-44s | %8.2f | %8.1f |\n", n, w, p / 1024 }'
+done
 
 echo
 printf '| %-44s | %8s | %8s | %8s | %8s |\n' "a folder, log replay --json-lines" "wall s" "CPU s" "logs/s" "peak MiB"

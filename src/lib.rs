@@ -15,6 +15,7 @@ pub mod grub;
 pub mod hashing;
 pub mod import;
 pub mod inspect;
+mod json;
 #[cfg(feature = "tpm")]
 pub mod live;
 pub mod materials;

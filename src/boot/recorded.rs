@@ -5,7 +5,7 @@ use super::measurement::{GapCode, Rule, Source};
 use super::recorder::{Event, Recorder};
 use super::{InputId, secure_boot};
 use crate::baseline::{PlatformEvent, PlatformPart};
-use crate::tcg::{EventType, PcrIndex};
+use crate::tcg::{Digest, DigestSet, EventType, PcrIndex};
 
 const RECORDED: Rule = Rule {
     id: "recorded-platform",
@@ -73,6 +73,7 @@ impl RecordedPlatform {
         }
     }
 
+    /// Some firmwares log other data than they hash, which then belongs to no digest.
     fn observe(&self, observed: &PlatformEvent, recorder: &mut Recorder<'_>) {
         if observed.event_type == EventType::EFI_VARIABLE_AUTHORITY
             && let Some(data) = &observed.data
@@ -82,11 +83,15 @@ impl RecordedPlatform {
         let event = Event {
             pcr: observed.pcr,
             event_type: Some(observed.event_type),
-            data: observed.data.clone(),
+            data: observed.data.clone().filter(|data| hashed(data, &observed.digests)),
             description: observed.description.clone(),
             source: Source::Observed(self.inputs.clone()),
             rule: &RECORDED,
         };
         recorder.observe(event, observed.digests.clone());
     }
+}
+
+fn hashed(data: &[u8], digests: &DigestSet) -> bool {
+    digests.iter().all(|digest| Digest::of(digest.algorithm(), data) == digest)
 }

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use collect::{CaptureError, CaptureOptions, collect};
 
 use crate::export::from_base64;
+use crate::json::Unique;
 use crate::source::{RegistersError, parse_registers};
 use crate::tcg::PcrValues;
 
@@ -195,6 +196,7 @@ impl Capture {
         if bytes.len() > MAX_CAPTURE {
             return Err(ParseCaptureError::TooLarge { found: bytes.len() });
         }
+        serde_json::from_slice::<Unique>(bytes)?;
         let capture: Self = serde_json::from_slice(bytes)?;
         if !capture.schema_version.starts_with("1.") {
             return Err(ParseCaptureError::Version(capture.schema_version));

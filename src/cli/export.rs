@@ -8,12 +8,12 @@ use clap::Args;
 
 use super::format_options::FormatOptions;
 use super::input::display_name;
-use super::output::{hinted, note, print, print_bytes, warn, write_to};
+use super::output::{hinted, note, print, print_bytes, refuse_overwriting, warn, write_to};
 use super::table::{Align, Cell, Table};
 use crate::boot::Stage;
 use crate::export::{
-    Accepted, Alternatives, BankRule, EXPORTERS, ExportError, Exporter, Loaded, Output, Part, Request,
-    StageRule, export, load,
+    Accepted, Alternatives, BankRule, EXPORTERS, ExportError, Exporter, Loaded, Part, Request, StageRule,
+    export, load,
 };
 use crate::sign::Signer;
 use crate::tcg::{HashAlgorithm, PcrIndex};
@@ -90,11 +90,10 @@ pub(super) fn run(args: &ExportArgs) -> anyhow::Result<ExitCode> {
         args.documents.iter().map(|path| load_document(path)).collect::<Result<_, _>>()?;
     let request = request(args, signer.as_deref())?;
     let (output, report) = export(exporter, &documents, &request).map_err(explain)?;
-    // Before anything is written: a part that is not there must not leave a report of success.
-    let parts = choose(exporter, &output, args.part.as_deref())?;
+    spare_inputs(args, &output.parts)?;
     report.notes.iter().for_each(note);
     report.warnings.iter().for_each(warn);
-    write(exporter, &parts, args)?;
+    write(exporter, &output.parts, args)?;
     if let Some(path) = &args.report {
         write_to(path, report.json().as_bytes())?;
     }
@@ -128,6 +127,7 @@ fn request<'a>(args: &ExportArgs, signer: Option<&'a dyn Signer>) -> anyhow::Res
         accepted: Accepted { all, ids },
         options: args.options.read()?,
         signer,
+        part: args.part.clone(),
     })
 }
 
@@ -138,25 +138,23 @@ fn explain(error: ExportError) -> anyhow::Error {
     }
 }
 
-/// The files to write: all of them, or the part that was asked for.
-fn choose<'o>(exporter: &Exporter, output: &'o Output, part: Option<&str>) -> anyhow::Result<Vec<&'o Part>> {
-    let Some(wanted) = part else { return Ok(output.parts.iter().collect()) };
-    let chosen: Vec<&Part> = output.parts.iter().filter(|part| part.name == wanted).collect();
-    if chosen.is_empty() {
-        let mut names: Vec<&str> =
-            output.parts.iter().map(|part| part.name).filter(|name| !name.is_empty()).collect();
-        names.dedup();
-        let names = if names.is_empty() {
-            "it is a single file".to_owned()
-        } else {
-            format!("there are {}", names.join(", "))
-        };
-        anyhow::bail!("{} has no part {wanted}: {names}", exporter.name);
+/// What is read must not be overwritten: a policy in the place of its document could not be made again.
+fn spare_inputs(args: &ExportArgs, parts: &[Part]) -> anyhow::Result<()> {
+    let mut outputs: Vec<PathBuf> = args.report.iter().cloned().collect();
+    if let Some(output) = &args.output {
+        outputs.push(output.clone());
+        outputs.extend(parts.iter().map(|part| output.join(&part.file)));
     }
-    Ok(chosen)
+    let inputs =
+        args.documents.iter().map(PathBuf::as_path).chain(args.options.files()).chain(args.key.file());
+    refuse_overwriting(outputs.iter().map(PathBuf::as_path), inputs)?;
+    if args.report.is_some() && args.report == args.output {
+        return Err(hinted("--report and --output name the same file", "write the report to another file"));
+    }
+    Ok(())
 }
 
-fn write(exporter: &Exporter, parts: &[&Part], args: &ExportArgs) -> anyhow::Result<()> {
+fn write(exporter: &Exporter, parts: &[Part], args: &ExportArgs) -> anyhow::Result<()> {
     let several = parts.len() > 1 || (!exporter.parts.is_empty() && args.part.is_none());
     match (&args.output, parts) {
         (Some(path), _) if several && path.as_os_str() != "-" => {
@@ -165,19 +163,15 @@ fn write(exporter: &Exporter, parts: &[&Part], args: &ExportArgs) -> anyhow::Res
         }
         (Some(path), [part]) if !several => write_to(path, &part.bytes),
         (None, [part]) if !several => print_bytes(&part.bytes),
-        _ => {
-            let mut names: Vec<&str> = parts.iter().map(|part| part.name).collect();
-            names.dedup();
-            Err(hinted(
-                format!("{} consists of several files: {}", exporter.name, names.join(", ")),
-                "name a folder with -o DIR, or one file with --part NAME",
-            ))
-        }
+        _ => Err(hinted(
+            format!("{} may consist of several files: {}", exporter.name, exporter.parts.join(", ")),
+            "name a folder with -o DIR, or one file with --part NAME",
+        )),
     }
 }
 
 /// Each file is replaced as a whole.
-fn write_folder(folder: &Path, parts: &[&Part]) -> anyhow::Result<()> {
+fn write_folder(folder: &Path, parts: &[Part]) -> anyhow::Result<()> {
     for part in parts {
         let path = folder.join(&part.file);
         if let Some(parent) = path.parent() {
@@ -192,7 +186,7 @@ fn write_folder(folder: &Path, parts: &[&Part]) -> anyhow::Result<()> {
 fn remove_stale(
     exporter: &Exporter,
     folder: &Path,
-    parts: &[&Part],
+    parts: &[Part],
     part: Option<&str>,
 ) -> anyhow::Result<()> {
     let entries = |folder: &Path| -> anyhow::Result<Vec<std::fs::DirEntry>> {

@@ -34,6 +34,15 @@ impl FormatOptions {
     }
 }
 
+impl FormatOptions {
+    /// The files that options name.
+    pub(super) fn files(&self) -> impl Iterator<Item = &std::path::Path> {
+        let of_files =
+            specs().into_iter().filter(|(spec, _)| matches!(spec.kind, OptionKind::File | OptionKind::Files));
+        of_files.filter_map(|(spec, _)| self.0.get(spec.name)).flatten().map(std::path::Path::new)
+    }
+}
+
 /// Every option once, with the formats that have it.
 fn specs() -> Vec<(&'static OptionSpec, Vec<&'static str>)> {
     let mut specs: Vec<(&'static OptionSpec, Vec<&'static str>)> = Vec::new();

@@ -41,6 +41,11 @@ pub(super) struct KeyArgs {
 }
 
 impl KeyArgs {
+    /// The file of the key; none on a token.
+    pub(super) fn file(&self) -> Option<&std::path::Path> {
+        self.key.as_deref().filter(|path| !path.to_str().is_some_and(|path| path.starts_with("pkcs11:")))
+    }
+
     /// Opens the key, when one was given.
     pub(super) fn signer(&self) -> anyhow::Result<Option<Box<dyn Signer>>> {
         let Some(path) = &self.key else { return Ok(None) };

@@ -61,6 +61,22 @@ pub(crate) fn write_to(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     Ok(crate::source::write_atomically(path, bytes)?)
 }
 
+/// Refuses to write to a file that the same command reads, under whatever name.
+pub(crate) fn refuse_overwriting<'p>(
+    outputs: impl IntoIterator<Item = &'p Path>,
+    inputs: impl IntoIterator<Item = &'p Path>,
+) -> anyhow::Result<()> {
+    let real = |path: &Path| std::fs::canonicalize(path).ok().filter(|_| path.as_os_str() != "-");
+    let inputs: Vec<_> = inputs.into_iter().filter_map(real).collect();
+    for output in outputs {
+        if real(output).is_some_and(|output| inputs.contains(&output)) {
+            let text = format!("{}: is read by this command and would be overwritten", output.display());
+            return Err(hinted(text, "write to another file"));
+        }
+    }
+    Ok(())
+}
+
 /// A line on standard error that does not stop the work.
 pub(crate) fn warn(text: impl Display) {
     let _ = writeln!(

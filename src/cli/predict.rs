@@ -319,6 +319,7 @@ fn refuse_what_guests_lack(args: &PredictArgs) -> anyhow::Result<()> {
             Some(("--stages", "registers of a confidential guest don't change after the kernel starts"))
         }
         (Registers::Rtmr, _) if !args.pcrs.is_empty() => Some(("--pcr", "no PCRs are predicted")),
+        (Registers::Rtmr, _) if args.html.is_given() => Some(("--html", "the page is about PCRs")),
         (Registers::Rtmr, _) if args.event_log.is_some() => Some(("--event-log", "the log is that of a TPM")),
         _ => None,
     };

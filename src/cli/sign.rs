@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::export::load_document;
 use super::input::read_small;
-use super::output::{EXIT_DIFFERS, hinted, note, print, report, write_to};
+use super::output::{EXIT_DIFFERS, hinted, note, print, refuse_overwriting, report, write_to};
 use crate::export::load;
 use crate::sign::{PublicKey, SignError, dsse, sigstore};
 
@@ -76,6 +76,7 @@ pub(super) fn run(args: &SignArgs) -> anyhow::Result<ExitCode> {
         .key
         .signer()?
         .ok_or_else(|| hinted("--key is needed", "--key release.pem names the private key"))?;
+    refuse_overwriting([args.output.as_path()], [args.file.as_path()].into_iter().chain(args.key.file()))?;
     let bytes = read_small(&args.file, MAX_SIGNED)?;
     if is_document(&bytes) {
         load_checked(&bytes, &args.file)?;
@@ -94,6 +95,7 @@ pub(super) fn run(args: &SignArgs) -> anyhow::Result<ExitCode> {
 }
 
 pub(super) fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
+    refuse_overwriting(args.extract.as_deref(), [args.signature.as_path(), args.key.as_path()])?;
     let key = read_small(&args.key, 1 << 20)?;
     let key = PublicKey::from_pem(&key).with_context(|| args.key.display().to_string())?;
     let signature = read_small(&args.signature, MAX_SIGNED)?;

@@ -10,7 +10,6 @@ use super::causes::{Cause, Code};
 use super::changes::command_lines;
 use super::classify;
 use super::hypotheses::{self, Evidence};
-use super::later::{run, sequences};
 use super::model::{BY_STRENGTH, Candidate, Event, Expectation, Observation, Options};
 use super::report::{
     BankVerdict, Comparison, Divergence, EventRow, ExpectedSide, GapText, Generator, KIND, ObservedSide,
@@ -18,6 +17,7 @@ use super::report::{
 };
 use super::verdict::{Judged, Verdict, judge};
 use crate::tcg::eventlog::{MeasurementRegister, RegisterKind};
+use crate::tcg::words::{extend_all, sequences};
 use crate::tcg::{Digest, HashAlgorithm, PcrIndex};
 
 /// Variants that are equally near by their values are told apart by their events, as long as they are not more.
@@ -296,7 +296,7 @@ impl Pair<'_> {
         let (log, tpm) = (replayed.get(self.bank, pcr), self.observation.values.get(self.bank, pcr));
         let leads_on = |log: Digest| {
             let mut words = sequences(pcr).into_iter();
-            words.any(|words| Some(run(log, &words)) == tpm)
+            words.any(|words| Some(extend_all(log, &words)) == tpm)
         };
         log == tpm || log.is_some_and(leads_on)
     }

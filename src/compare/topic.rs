@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::tcg::event_data::{Context, EventData, decode};
+use crate::tcg::words::{NVPCR_SEPARATOR, OS_SEPARATOR, PHASES};
 use crate::tcg::{Digest, DigestSet, EventType, PcrIndex};
 
 /// The kind of thing that was measured.
@@ -72,16 +73,13 @@ pub enum Topic {
     Other(PcrIndex),
 }
 
-/// Phase words (systemd-pcrphase).
-const PHASES: [&str; 6] = ["enter-initrd", "leave-initrd", "sysinit", "ready", "shutdown", "final"];
-
 impl Topic {
     /// The topic of a word that systemd's user space measured.
     #[must_use]
     pub fn of_word(pcr: PcrIndex, word: &str) -> Self {
         match word {
-            "os-separator" => Self::OsSeparator,
-            "nvpcr-separator" => Self::NvPcrSeparator,
+            OS_SEPARATOR => Self::OsSeparator,
+            NVPCR_SEPARATOR => Self::NvPcrSeparator,
             word if PHASES.contains(&word) && pcr.get() == 11 => Self::Phase(word.to_owned()),
             word if pcr.get() == 15 => Self::Identity(word.split(':').next().unwrap_or_default().to_owned()),
             _ => Self::Other(pcr),

@@ -4,6 +4,7 @@
 //! (`kms:RecipientAttestation:NitroTPMPCR<n>`).
 
 use super::exporter::{Alternatives, BankRule, ExportError, Exporter, Output};
+use super::forms::Form;
 use super::json::{Json, list, object};
 use super::options::{OptionKind, OptionSpec};
 use super::release::{Export, Release};
@@ -33,14 +34,18 @@ const PRINCIPAL: OptionSpec = OptionSpec::text(
     "ARN",
     "who may use the key from an attested instance, such as the instance's role",
 )
+.form(Form::Principal)
 .required();
 const ADMIN: OptionSpec = OptionSpec::text(
     "admin",
     "ARN",
     "who administers the key; without it the policy has no administrator, and AWS refuses it as a key policy",
-);
+)
+.form(Form::Principal);
 const KEY_ARN: OptionSpec =
-    OptionSpec::text("key-arn", "ARN", "the key, for a policy that is not the key's own").default("*");
+    OptionSpec::text("key-arn", "ARN", "the key, for a policy that is not the key's own")
+        .form(Form::KmsKey)
+        .default("*");
 const ACTION: OptionSpec = OptionSpec::text(
     "action",
     "NAME",
@@ -57,7 +62,8 @@ pub(super) const KMS: Exporter = Exporter {
     limits: &[
         "SHA-384 only: predict with that bank",
         "PCR 4, 7 and 12 only: nothing about PCR 11",
-        "a key policy has 32 KiB, so some fifty boots",
+        "a key policy has at most 32 KiB, so some fifty boots: more are refused",
+        "whoever administers the key can change the policy",
         "only requests that carry an attestation document are governed: other statements must not allow the same",
     ],
     alternatives: Alternatives::Joint,
@@ -75,25 +81,34 @@ const ATTESTED_ACTIONS: &[&str] = &[
     "kms:GenerateRandom",
 ];
 
-/// What an administrator needs, and nothing that uses the key.
+/// What an administrator needs, and nothing that uses the key. A grant (`kms:CreateGrant`, also under `kms:Create*`) would let
+/// somebody use it whose request carries no attestation document, and imported key material is known to whoever imports it.
+/// That whoever may change the policy can allow anything remains.
 const ADMIN_ACTIONS: &[&str] = &[
-    "kms:Create*",
-    "kms:Describe*",
-    "kms:Enable*",
-    "kms:List*",
-    "kms:Put*",
-    "kms:Update*",
-    "kms:Revoke*",
-    "kms:Disable*",
-    "kms:Get*",
-    "kms:Delete*",
+    "kms:CreateAlias",
+    "kms:UpdateAlias",
+    "kms:DeleteAlias",
+    "kms:DescribeKey",
+    "kms:UpdateKeyDescription",
+    "kms:EnableKey",
+    "kms:DisableKey",
+    "kms:EnableKeyRotation",
+    "kms:DisableKeyRotation",
+    "kms:GetKeyRotationStatus",
+    "kms:ListKeyRotations",
+    "kms:GetKeyPolicy",
+    "kms:ListKeyPolicies",
+    "kms:PutKeyPolicy",
+    "kms:ListGrants",
+    "kms:RevokeGrant",
     "kms:TagResource",
     "kms:UntagResource",
+    "kms:ListResourceTags",
     "kms:ScheduleKeyDeletion",
     "kms:CancelKeyDeletion",
 ];
 
-/// Longest key policy (AWS KMS resource quotas).
+/// Longest key policy in bytes (AWS KMS resource quotas, "key policy document size").
 const MAX_KEY_POLICY: usize = 32 * 1024;
 
 fn measurements(export: &Export<'_>) -> Result<Output, ExportError> {
@@ -138,12 +153,23 @@ fn key_policy(export: &Export<'_>) -> Result<Output, ExportError> {
         ]));
     }
     let policy = object([("Version", "2012-10-17".into()), ("Statement", list(statements))]);
-    let mut output =
-        Output { warnings: advice(export), ..Output::single("key-policy.json", policy.pretty()) };
-    if policy.compact().len() > MAX_KEY_POLICY {
-        output.warnings.push("the policy is longer than the 32 KiB that KMS takes".to_owned());
-    }
-    Ok(output)
+    Ok(Output {
+        warnings: advice(export),
+        ..Output::single("key-policy.json", within_limit(export, &policy)?)
+    })
+}
+
+/// The policy in a readable form where that fits, or else in one line: KMS counts every byte.
+fn within_limit(export: &Export<'_>, policy: &Json) -> Result<String, ExportError> {
+    let fits = |text: &String| text.len() <= MAX_KEY_POLICY;
+    let compact = || policy.compact() + "\n";
+    Some(policy.pretty()).filter(fits).or_else(|| Some(compact()).filter(fits)).ok_or_else(|| {
+        export.inexpressible(format!(
+            "the policy of {} boots has {} bytes, KMS takes {MAX_KEY_POLICY}: choose boots with --variant",
+            export.distinct().len(),
+            compact().len()
+        ))
+    })
 }
 
 fn actions<'d>(export: &Export<'d>) -> Result<Vec<&'d str>, ExportError> {

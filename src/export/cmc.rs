@@ -14,6 +14,7 @@ pub(super) const EXPORTER: Exporter = Exporter {
     limits: &[
         "one boot: alternatives would have to be optional, and then no longer hang together; make a manifest for each",
         "every measured event needs a component: those of the firmware have to come from elsewhere",
+        "what systemd extends (phases, separators) is optional: the firmware's log, which CMC replays, does not have it",
         "a register that nothing extends can't be stated",
         "banks sha256, sha384 and sha512",
     ],
@@ -32,7 +33,10 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
             let digest = measurement.digests.as_ref()?.get(bank.name())?;
             Some(object([("alg", cyclonedx(*bank)?.into()), ("content", digest.into())]))
         });
-        object([
+        // CMC replays the firmware's log, which has nothing of user space: what a component without `optional` demands has to
+        // stand there.
+        let optional = measurement.event_type.is_none().then_some(("optional", true.into()));
+        let members = [
             ("type", component_type(measurement.pcr).into()),
             ("name", measurement.event_type.as_deref().unwrap_or("userspace").into()),
             ("hashes", list(hashes)),
@@ -41,7 +45,8 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
                 "properties",
                 list([property("cmc.ta", "TPM"), property("cmc.index", &measurement.pcr.to_string())]),
             ),
-        ])
+        ];
+        object(members.into_iter().chain(optional))
     });
     Ok(Output::single("components.json", list(components).pretty()))
 }

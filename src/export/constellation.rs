@@ -5,6 +5,7 @@
 //! quote lacks fails when it is enforced.
 
 use super::exporter::{BankRule, ExportError, Exporter, Output, StageRule};
+use super::forms::Form;
 use super::json::{Json, list, object};
 use super::options::{OptionError, OptionKind, OptionSpec};
 use super::release::Export;
@@ -62,9 +63,12 @@ const IMAGE_VERSION: OptionSpec = OptionSpec::text(
     "VERSION",
     "version of the OS image, semantic with a leading v, such as v1.4.0",
 )
+.form(Form::Version)
 .required();
 const IMAGE_REF: OptionSpec =
-    OptionSpec::text("image-ref", "REF", "branch that the image was built from; - for releases").default("-");
+    OptionSpec::text("image-ref", "REF", "branch that the image was built from; - for releases")
+        .form(Form::Branch)
+        .default("-");
 const IMAGE_STREAM: OptionSpec =
     OptionSpec::text("image-stream", "STREAM", "stream of the image: stable, nightly, console or debug")
         .kind(OptionKind::Choice(&["stable", "nightly", "console", "debug"]))
@@ -191,19 +195,7 @@ fn known(entry: &Entry) -> Option<(&'static str, &'static str)> {
 
 /// Version, ref and stream, which the reader compares and which become part of a URL.
 fn coordinates<'d>(export: &Export<'d>) -> Result<(&'d str, &'d str, &'d str), OptionError> {
-    let version = export.option("image-version")?;
-    let numbers: Vec<&str> = version.strip_prefix('v').unwrap_or_default().splitn(3, '.').collect();
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let last = numbers.last().and_then(|last| last.split(['-', '+']).next()).unwrap_or_default();
-    if numbers.len() != 3 || !numbers.iter().take(2).all(|number| digits(number)) || !digits(last) {
-        let problem = "expected v, then three numbers, as in v1.4.0".to_owned();
-        return Err(OptionError::Bad { name: "image-version", value: version.to_owned(), problem });
-    }
-    let reference = export.option("image-ref")?;
-    if reference.is_empty() || !reference.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-        let problem = "expected letters, digits and -".to_owned();
-        return Err(OptionError::Bad { name: "image-ref", value: reference.to_owned(), problem });
-    }
+    let (version, reference) = (export.option("image-version")?, export.option("image-ref")?);
     let stream = export.option("image-stream")?;
     let wrong = if reference == "-" { "nightly" } else { "stable" };
     if stream == wrong {

@@ -5,7 +5,8 @@
 use ciborium::Value as Cbor;
 
 use super::exporter::{Alternatives, ExportError, Exporter, Output};
-use super::options::{OptionError, OptionSpec};
+use super::forms::Form;
+use super::options::OptionSpec;
 use super::release::{Export, Release};
 use crate::sign::{SignError, SignatureAlgorithm, Signer};
 use crate::tcg::HashAlgorithm;
@@ -14,11 +15,13 @@ const ID: OptionSpec =
     OptionSpec::text("corim-id", "TEXT", "id of the manifest, also of its CoMID").required();
 const CLASS_ID: OptionSpec =
     OptionSpec::text("class-id", "UUID", "class of the attester, by which the verifier finds the values")
+        .form(Form::Uuid)
         .required();
 const VENDOR: OptionSpec = OptionSpec::text("vendor", "TEXT", "vendor of the attester").default("premeasure");
 const MODEL: OptionSpec = OptionSpec::text("model", "TEXT", "model of the attester").default("uki");
 const PROFILE: OptionSpec =
     OptionSpec::text("profile-uri", "URI", "profile that says how the verifier reads it")
+        .form(Form::Uri)
         .default("tag:github.com/parallaxsecond,2023-03-03:tpm");
 const SIGNER: OptionSpec =
     OptionSpec::text("signer-name", "TEXT", "name of the signer, with --key").default("premeasure");
@@ -31,7 +34,7 @@ pub(super) const EXPORTER: Exporter = Exporter {
     fed: "POST /endorsement-provisioning/v1/submit; RVPS message of type corim",
     limits: &[
         "Trustee's extractor keeps only the last of several boots: use --format trustee for them",
-        "Veraison's profile takes an unsigned mkey as PCR, any hash",
+        "Veraison's profile takes an unsigned mkey as PCR, any hash; a quote agrees with boots of the PCRs that it selects",
         "SM3 and SHA-1 have no place: Named Information has SHA-256, SHA-384 and SHA-512",
     ],
     alternatives: Alternatives::Joint,
@@ -67,7 +70,7 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
     let environment = map([(
         0,
         map([
-            (0, Cbor::Tag(tag::UUID, Box::new(Cbor::Bytes(uuid(export.option("class-id")?)?)))),
+            (0, Cbor::Tag(tag::UUID, Box::new(Cbor::Bytes(uuid(export.option("class-id")?))))),
             (1, text(export.option("vendor")?)),
             (2, text(export.option("model")?)),
         ]),
@@ -169,14 +172,9 @@ fn fixed_length(algorithm: SignatureAlgorithm, signature: &[u8]) -> Result<Vec<u
     })
 }
 
-fn uuid(text: &str) -> Result<Vec<u8>, OptionError> {
-    let groups: Vec<usize> = text.split('-').map(str::len).collect();
-    let bytes = hex::decode(text.replace('-', "")).ok().filter(|bytes| bytes.len() == 16);
-    bytes.filter(|_| groups == [8, 4, 4, 4, 12]).ok_or_else(|| OptionError::Bad {
-        name: "class-id",
-        value: text.to_owned(),
-        problem: "expected a UUID".to_owned(),
-    })
+fn uuid(text: &str) -> Vec<u8> {
+    // The option's form was checked.
+    hex::decode(text.replace('-', "")).unwrap_or_default()
 }
 
 fn map<const N: usize>(members: [(u8, Cbor); N]) -> Cbor {

@@ -3,7 +3,7 @@
 use ciborium::Value as Cbor;
 
 use super::exporter::{BankRule, ExportError, Exporter, Output, part_of};
-use super::release::{Export, digest};
+use super::release::{Export, Release, digest};
 use crate::tcg::{Digest, HashAlgorithm};
 
 /// dstack.
@@ -35,14 +35,41 @@ const PCRS: &[u8] = &[4, 7, 12];
 fn write(export: &Export<'_>) -> Result<Output, ExportError> {
     let release = export.one()?;
     let mut output = Output::default();
-    let needed: Result<Vec<Digest>, ExportError> = PCRS
+    if export.wants("aws") || export.wants("aws-pcrs") {
+        aws(release, &mut output);
+    }
+    if export.wants("gcp") {
+        gcp(export, release, &mut output);
+    }
+    let has = |name: &str| output.parts.iter().any(|part| part.name == name);
+    match (has("aws"), has("gcp")) {
+        (false, false) => return Err(export.inexpressible(output.dropped.join("; "))),
+        (false, true) => {
+            output.single_events = true;
+            for pcr in PCRS {
+                let reason =
+                    "measurement.gcp.cbor holds the digest of the UKI alone, one of the events of PCR 4";
+                output.leave_out(&export.releases, *pcr, reason);
+            }
+        }
+        (true, true) => output.warnings.push(
+            "on GCP only the UKI's digest is compared (measurement.gcp.cbor), not PCR 4, 7 and 12 as on AWS"
+                .to_owned(),
+        ),
+        (true, false) => {}
+    }
+    Ok(output)
+}
+
+fn aws(release: &Release<'_>, output: &mut Output) {
+    let values: Result<Vec<Digest>, ExportError> = PCRS
         .iter()
         .map(|pcr| {
             release.need(EXPORTER.name, *pcr, HashAlgorithm::Sha384)?;
             release.digest(*pcr, HashAlgorithm::Sha384).ok_or(ExportError::NoDocument)
         })
         .collect();
-    match needed {
+    match values {
         Ok(values) => {
             let all: Vec<u8> = values.iter().flat_map(|value| value.as_bytes().to_vec()).collect();
             let all = Digest::of(HashAlgorithm::Sha256, &all);
@@ -50,15 +77,12 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
             output.add("aws", "measurement.aws.cbor", super::cbor(&map));
             output.add("aws-pcrs", "aws-pcrs.json", super::aws::measurements_json(release).pretty());
         }
-        Err(error) => {
-            output.dropped.push(format!("measurement.aws.cbor left out: {error}"));
-            // PCR 4 stays: the digest of the UKI's load, which it vouches for, is what GCP's file holds.
-            for pcr in [7, 12] {
-                output.leave_out(&export.releases, pcr, "only measurement.aws.cbor would hold it");
-            }
-        }
+        Err(error) => output.dropped.push(format!("measurement.aws.cbor left out: {error}")),
     }
-    // From the measurement, which the values vouch for, and not from the list of files, which nothing does.
+}
+
+/// From the measurement, which the values vouch for, and not from the list of files, which nothing does.
+fn gcp(export: &Export<'_>, release: &Release<'_>, output: &mut Output) {
     let load = export.measurements(release).find(|measurement| release.is_load_of(measurement, "uki"));
     match load.and_then(|load| digest(HashAlgorithm::Sha256, load.digests.as_ref()?.get("sha256")?)) {
         Some(digest) => {
@@ -73,10 +97,6 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
                 .to_owned(),
         ),
     }
-    if output.parts.is_empty() {
-        return Err(export.inexpressible(output.dropped.join("; ")));
-    }
-    Ok(output)
 }
 
 fn text(text: &str) -> Cbor {

@@ -145,6 +145,8 @@ pub struct Output {
     pub unwritten: BTreeMap<(String, u8), String>,
     /// PCRs that the format never enforces.
     pub unenforced: BTreeSet<u8>,
+    /// The files hold digests of single events, which their reader looks for, and perhaps no value of a register.
+    pub single_events: bool,
 }
 
 /// One file.
@@ -207,7 +209,7 @@ pub enum ExportError {
         file: String,
     },
     /// The same boot of the same files, twice.
-    #[error("variant {id} stands in {one} and in {other}, for the same files")]
+    #[error("variant {id} stands in {one} and in {other}, for the same files and the same machine")]
     DuplicateVariant {
         /// The variant.
         id: String,
@@ -215,6 +217,26 @@ pub enum ExportError {
         one: String,
         /// The other one.
         other: String,
+    },
+    /// Two boots whose names can't be told apart.
+    #[error("boots of {one} and of {other} would both be called {id}")]
+    SameName {
+        /// The name.
+        id: String,
+        /// The first document.
+        one: String,
+        /// The other one.
+        other: String,
+    },
+    /// A file that the format does not have, or that these boots leave empty.
+    #[error("{format} has no part {wanted}: {available}")]
+    NoSuchPart {
+        /// The format.
+        format: &'static str,
+        /// As asked for.
+        wanted: String,
+        /// What there is.
+        available: String,
     },
     /// A variant that no document has.
     #[error("there is no variant {wanted}; there are {}", available.join(", "))]
@@ -327,6 +349,9 @@ impl ExportError {
             Self::MixedBanks { .. } => "predict all of them with the same --bank",
             Self::NoPcrs { .. } => "predict with --registers pcr or both: every format carries PCRs only",
             Self::DuplicateVariant { .. } => "give each document once",
+            Self::SameName { .. } => {
+                "rename the image and predict again, so that its variants have other names"
+            }
             Self::NoSuchBank { bank, .. } => return Some(format!("predict with --bank {bank} -o FILE")),
             Self::OneBootOnly { .. } => {
                 "choose one with --variant ID, or decide what differs when predicting (--secure-boot on|off, ...)"

@@ -2,15 +2,18 @@
 
 use super::exporter::{Alternatives, BankRule, ExportError, Exporter, Output};
 use super::json::{list, object};
-use super::options::OptionSpec;
+use super::options::{OptionKind, OptionSpec};
 use super::release::Export;
 use crate::tcg::HashAlgorithm;
 
+/// `proxy.AttestationType`: the proxy also knows `dcap-tdx`, whose registers are MRTD and RTMR 0 to 3 and no PCRs, and `auto`
+/// and `none`, which are no kinds of evidence. `multimeasurements` passes over entries of another kind than the evidence's.
 const ATTESTATION_TYPE: OptionSpec = OptionSpec::text(
     "attestation-type",
     "TYPE",
-    "kind of attestation, as the proxy calls it, such as azure-tdx",
+    "kind of attestation: azure-tdx, the only one of the proxy's that has PCRs (dcap-tdx has TDX registers)",
 )
+.kind(OptionKind::Choice(&["azure-tdx"]))
 .default("azure-tdx");
 
 /// Flashbots.

@@ -1,8 +1,9 @@
 //! in-toto statement: the PCRs as predicate, the image's files as subjects.
 
 use super::exporter::{Alternatives, ExportError, Exporter, Output};
+use super::forms::Form;
 use super::json::{Json, list, object};
-use super::options::{OptionError, OptionKind, OptionSpec};
+use super::options::{OptionKind, OptionSpec};
 use super::release::{Export, Release};
 use crate::reference::SCHEMA_VERSION;
 use crate::sign::dsse;
@@ -13,8 +14,10 @@ const SUBJECT: OptionSpec = OptionSpec::text(
     "NAME=sha256:HEX",
     "further subject, such as the OCI image or the SBOM, repeatable",
 )
+.form(Form::Subject)
 .kind(OptionKind::Texts);
 const PREDICATE_TYPE: OptionSpec = OptionSpec::text("predicate-type", "URI", "type of the predicate")
+    .form(Form::Uri)
     .default("urn:premeasure:pcr-reference:v1");
 
 /// in-toto.
@@ -54,7 +57,10 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
         }
     }
     for value in export.options.values("subject") {
-        subjects.push(subject(&value.text)?);
+        // The option's form was checked.
+        if let Some((name, hex)) = value.text.rsplit_once("=sha256:") {
+            subjects.push((name.to_owned(), hex.to_ascii_lowercase()));
+        }
     }
     let subjects = subjects.into_iter().map(|(name, sha256)| descriptor(&name, sha256));
     let mut documents: Vec<(&str, String)> =
@@ -83,19 +89,6 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
         ("predicate", predicate),
     ]);
     Ok(Output::single("statement.intoto.json", statement.pretty()))
-}
-
-fn subject(text: &str) -> Result<(String, String), OptionError> {
-    let parts = text.rsplit_once("=sha256:");
-    let digest = |hex: &str| hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
-    match parts.filter(|(name, hex)| !name.is_empty() && digest(hex)) {
-        Some((name, hex)) => Ok((name.to_owned(), hex.to_ascii_lowercase())),
-        None => Err(OptionError::Bad {
-            name: "subject",
-            value: text.to_owned(),
-            problem: "expected NAME=sha256: and 64 hexadecimal digits".to_owned(),
-        }),
-    }
 }
 
 fn descriptor(name: &str, sha256: String) -> Json {

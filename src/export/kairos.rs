@@ -1,7 +1,8 @@
 //! Kairos: the `SealedVolume` object of kcrypt-challenger (`keyserver.kairos.io/v1alpha1`).
 
 use super::exporter::{BankRule, ExportError, Exporter, Output, StageRule};
-use super::options::{NAMESPACE, OptionError, OptionSpec};
+use super::forms::Form;
+use super::options::{NAMESPACE, OptionSpec};
 use super::release::Export;
 use crate::boot::Stage;
 use crate::tcg::HashAlgorithm;
@@ -11,9 +12,13 @@ const TPM_HASH: OptionSpec = OptionSpec::text(
     "HEX",
     "hash of the machine's TPM, as kcrypt-discovery-challenger prints it",
 )
+.form(Form::Sha256)
 .required();
-const NAME: OptionSpec = OptionSpec::text("name", "NAME", "name of the object").default("premeasure");
+const NAME: OptionSpec = OptionSpec::text("name", "NAME", "name of the object")
+    .form(Form::ObjectName("-passphrase".len()))
+    .default("premeasure");
 const LABEL: OptionSpec = OptionSpec::text("partition-label", "LABEL", "label of the encrypted partition")
+    .form(Form::PartitionLabel)
     .default("COS_PERSISTENT");
 
 /// Kairos.
@@ -39,17 +44,8 @@ pub(super) const EXPORTER: Exporter = Exporter {
 fn write(export: &Export<'_>) -> Result<Output, ExportError> {
     let release = export.one()?;
     let hash = export.option("tpm-hash")?.to_ascii_lowercase();
-    if hash.len() != 64 || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        let problem = "expected 64 hexadecimal digits".to_owned();
-        return Err(OptionError::Bad { name: "tpm-hash", value: hash, problem }.into());
-    }
-    let label = export.option("partition-label")?;
-    if !label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)) {
-        let problem = "expected letters, digits, _, - and .".to_owned();
-        return Err(OptionError::Bad { name: "partition-label", value: label.to_owned(), problem }.into());
-    }
-    let (name, namespace) =
-        (super::kubernetes_name(export, "name")?, super::kubernetes_name(export, "namespace")?);
+    let (label, name) = (export.option("partition-label")?, export.option("name")?);
+    let namespace = export.option("namespace")?;
     let pcrs: String = release
         .enforced(HashAlgorithm::Sha256)
         .map(|(pcr, hex)| format!("        \"{pcr}\": \"{hex}\"\n"))

@@ -4,6 +4,7 @@
 //! observed, or one that nothing extends as far as assumptions go that somebody accepted ([`select`]). What is left out
 //! stands in the [`Report`].
 
+mod alternatives;
 mod aws;
 mod azure_maa;
 mod bottlerocket;
@@ -14,12 +15,14 @@ mod corim;
 mod dstack;
 mod exporter;
 mod flashbots;
+mod forms;
 mod in_toto;
 mod json;
 mod kairos;
 mod keylime;
 mod keylime_mb;
 mod load;
+mod merge;
 mod options;
 mod pcrlock;
 mod pcrsig;
@@ -34,6 +37,7 @@ mod tec;
 mod trustee;
 
 pub use exporter::{Alternatives, BankRule, Content, ExportError, Exporter, Output, Part, StageRule};
+pub use forms::Form;
 pub(crate) use json::{Json, list as json_list, object as json_object};
 pub use load::{LoadError, Loaded, load};
 pub use options::{OptionError, OptionKind, OptionSpec, OptionValue, Options};
@@ -84,10 +88,31 @@ pub fn export(
     request: &Request<'_>,
 ) -> Result<(Output, Report), ExportError> {
     let mut export = select(exporter, documents, request)?;
-    let output = (exporter.write)(&export)?;
+    let mut output = (exporter.write)(&export)?;
+    choose_part(&export, &mut output)?;
     export.settle(&output)?;
     let report = Report::new(&export, &output);
     Ok((output, report))
+}
+
+/// Keeps the part that was asked for.
+fn choose_part(export: &Export<'_>, output: &mut Output) -> Result<(), ExportError> {
+    let Some(wanted) = export.part else { return Ok(()) };
+    let mut names: Vec<&str> =
+        output.parts.iter().map(|part| part.name).filter(|name| !name.is_empty()).collect();
+    names.dedup();
+    if !names.contains(&wanted) {
+        let left_out = output.dropped.iter().find(|reason| !names.is_empty() && reason.contains(wanted));
+        let available = match (left_out, names.is_empty()) {
+            (Some(reason), _) => reason.clone(),
+            (None, true) => "it is a single file".to_owned(),
+            (None, false) => format!("there are {}", names.join(", ")),
+        };
+        let (format, wanted) = (export.exporter.name, wanted.to_owned());
+        return Err(ExportError::NoSuchPart { format, wanted, available });
+    }
+    output.parts.retain(|part| part.name == wanted);
+    Ok(())
 }
 
 /// PCRs besides 11 and 15 that are enforced with a value which a booted machine no longer has: readers that quote later refuse
@@ -154,21 +179,4 @@ pub(crate) fn file_name(id: &str) -> String {
 /// Every line, moved to the right: for block scalars in YAML.
 pub(crate) fn indent(text: &str, spaces: usize) -> String {
     text.lines().map(|line| format!("{}{line}\n", " ".repeat(spaces))).collect()
-}
-
-/// An option that becomes the name of a Kubernetes object (RFC 1123 subdomain).
-pub(crate) fn kubernetes_name<'d>(export: &Export<'d>, option: &'static str) -> Result<&'d str, OptionError> {
-    let name = export.option(option)?;
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
-    let outer = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
-    if name.len() <= 253
-        && name.chars().all(inner)
-        && outer(name.chars().next())
-        && outer(name.chars().last())
-    {
-        return Ok(name);
-    }
-    let problem =
-        "expected lower case letters, digits, - and ., as in names of Kubernetes objects".to_owned();
-    Err(OptionError::Bad { name: option, value: name.to_owned(), problem })
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::forms::Form;
+
 /// An option of a format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OptionSpec {
@@ -13,6 +15,8 @@ pub struct OptionSpec {
     pub help: &'static str,
     /// What it takes.
     pub kind: OptionKind,
+    /// What its text has to look like.
+    pub form: Form,
     /// Without it the format can't be written.
     pub required: bool,
     /// Its value when it is not given.
@@ -21,7 +25,9 @@ pub struct OptionSpec {
 
 /// Where objects of Kubernetes go.
 pub(super) const NAMESPACE: OptionSpec =
-    OptionSpec::text("namespace", "NAME", "Kubernetes namespace of the objects").default("default");
+    OptionSpec::text("namespace", "NAME", "Kubernetes namespace of the objects")
+        .form(Form::Namespace)
+        .default("default");
 
 /// What an option takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,13 +50,19 @@ impl OptionSpec {
     /// An optional text.
     #[must_use]
     pub const fn text(name: &'static str, value: &'static str, help: &'static str) -> Self {
-        Self { name, value, help, kind: OptionKind::Text, required: false, default: None }
+        Self { name, value, help, kind: OptionKind::Text, form: Form::Text, required: false, default: None }
     }
 
     /// The same option, of another kind.
     #[must_use]
     pub const fn kind(self, kind: OptionKind) -> Self {
         Self { kind, ..self }
+    }
+
+    /// The same option, whose text has to look so.
+    #[must_use]
+    pub const fn form(self, form: Form) -> Self {
+        Self { form, ..self }
     }
 
     /// The same option, without which the format can't be written.
@@ -63,6 +75,18 @@ impl OptionSpec {
     #[must_use]
     pub const fn default(self, default: &'static str) -> Self {
         Self { default: Some(default), ..self }
+    }
+}
+
+impl OptionSpec {
+    /// Why a text is not what the option takes.
+    fn problem(&self, text: &str) -> Option<String> {
+        match self.kind {
+            OptionKind::Choice(words) if words.contains(&text) => None,
+            OptionKind::Choice(words) => Some(format!("expected one of {}", words.join(", "))),
+            OptionKind::Text | OptionKind::Texts => self.form.problem(text),
+            OptionKind::File | OptionKind::Files | OptionKind::Flag => None,
+        }
     }
 }
 
@@ -141,12 +165,10 @@ impl Options {
             if spec.required && self.values(name).is_empty() {
                 return Err(OptionError::Missing { format, name, value, help });
             }
-            if let OptionKind::Choice(words) = spec.kind
-                && let Some(given) = self.get(name)
-                && !words.contains(&given)
-            {
-                let problem = format!("expected one of {}", words.join(", "));
-                return Err(OptionError::Bad { name, value: given.to_owned(), problem });
+            for value in self.values(name) {
+                if let Some(problem) = spec.problem(&value.text) {
+                    return Err(OptionError::Bad { name, value: value.text.clone(), problem });
+                }
             }
         }
         Ok(())

@@ -66,13 +66,15 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
     }
     let mut output = Output::default();
     let stated = stated(export, &mut output);
-    let mut several = 0_usize;
+    let mut numbers = Vec::new();
+    let mut boots: Vec<Vec<Option<String>>> = vec![Vec::new(); export.releases.len()];
     for (place, (part, file)) in COMPONENTS.iter().enumerate() {
         let texts: Vec<(&str, Option<String>)> = export
             .releases
             .iter()
             .map(|release| (release.id.as_str(), component(export, release, place, &stated)))
             .collect();
+        boots.iter_mut().zip(&texts).for_each(|(boot, (_, text))| boot.push(text.clone()));
         if texts.iter().all(|(_, text)| text.is_none()) {
             continue;
         }
@@ -91,7 +93,7 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
             );
             return Err(export.inexpressible(problem));
         }
-        several = several.saturating_add(usize::from(variants.len() > 1));
+        numbers.push(variants.len());
         match variants.as_slice() {
             [(_, text)] => output.add(part, format!("{file}.pcrlock"), text.as_str()),
             _ => {
@@ -102,7 +104,9 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
             }
         }
     }
-    if several > 1 {
+    boots.sort();
+    boots.dedup();
+    if super::alternatives::more_than(numbers.into_iter(), boots.len()) {
         output.warnings.push(
             "several components have variants: systemd-pcrlock also accepts the command line or initrd of one boot with the \
              UKI of another"

@@ -41,7 +41,7 @@ pub(super) const EXPORTER: Exporter = Exporter {
 };
 
 fn write(export: &Export<'_>) -> Result<Output, ExportError> {
-    one_profile(export)?;
+    let warnings = one_profile(export)?;
     let source = Source::of(export)?;
     let fingerprint = source.key.rsa_fingerprint()?;
     let mut banks = Vec::new();
@@ -61,19 +61,25 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
         banks.push((bank.name(), list(entries)));
     }
     // The reader is a C string in a PE section: no trailing newline matters, a compact text does.
-    Ok(Output::single("tpm2-pcr-signature.json", object(banks).compact() + "\n"))
+    let text = object(banks).compact() + "\n";
+    Ok(Output { warnings, ..Output::single("tpm2-pcr-signature.json", text) })
 }
 
 /// What is sealed to the key for one profile opens in every profile whose digests stand in the same file, so nobody gets that
-/// without asking for it.
-fn one_profile(export: &Export<'_>) -> Result<(), ExportError> {
+/// without asking for it; who asked is told.
+fn one_profile(export: &Export<'_>) -> Result<Vec<String>, ExportError> {
     let mut profiles: Vec<u64> = export.releases.iter().map(|release| release.scenario.profile).collect();
     profiles.sort_unstable();
     profiles.dedup();
-    if profiles.len() < 2 || export.chosen_variants {
-        return Ok(());
+    if profiles.len() < 2 {
+        return Ok(Vec::new());
     }
     let profiles = profiles.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+    if export.chosen_variants {
+        return Ok(vec![format!(
+            "the signatures of profiles {profiles} stand in one file: what is sealed to the key for one opens in all of them"
+        )]);
+    }
     let ids: Vec<&str> = export.releases.iter().map(|release| release.id.as_str()).collect();
     Err(export.inexpressible(format!(
         "the boots are of different profiles ({profiles}): in one file, what is sealed for one opens in all; write a file for \

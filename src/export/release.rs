@@ -19,6 +19,8 @@ pub struct Export<'d> {
     pub releases: Vec<Release<'d>>,
     /// The moments, in order; never empty.
     pub stages: Vec<Stage>,
+    /// The moment was asked for.
+    pub chosen_stage: bool,
     /// The banks, in order; never empty.
     pub banks: Vec<HashAlgorithm>,
     /// The PCRs asked for, or those that the format carries.
@@ -33,6 +35,10 @@ pub struct Export<'d> {
     pub signer: Option<&'d dyn Signer>,
     /// Assumptions that were accepted.
     pub accepted: &'d Accepted,
+    /// The only file that was asked for, of a format that has several.
+    pub part: Option<&'d str>,
+    /// What happened when the documents were merged.
+    pub notes: Vec<String>,
 }
 
 /// Assumptions that somebody vouches for.
@@ -130,7 +136,9 @@ impl<'d> Export<'d> {
                     value.enforced = false;
                 }
             }
-            release.demand_measured()?;
+            if !output.single_events {
+                release.demand_measured()?;
+            }
         }
         Ok(())
     }
@@ -201,6 +209,12 @@ impl<'d> Export<'d> {
                 .collect()
         };
         key(one) == key(other)
+    }
+
+    /// This file is to be written.
+    #[must_use]
+    pub fn wants(&self, part: &str) -> bool {
+        self.part.is_none_or(|wanted| wanted == part)
     }
 
     /// Measurements of a boot up to the last stage, of the PCRs that may be written.

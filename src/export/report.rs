@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::exporter::Output;
+use super::exporter::{Output, StageRule};
 use super::json::{Json, list, object};
 use super::release::{Export, Release};
 
@@ -19,9 +19,10 @@ pub struct Report {
 impl Report {
     /// The account of an export that produced `output`.
     pub(super) fn new(export: &Export<'_>, output: &Output) -> Self {
-        let mut warnings: Vec<String> = super::select::mixture_warning(export).into_iter().collect();
+        let mut warnings: Vec<String> = super::alternatives::warnings(export).into_iter().collect();
         warnings.extend(output.warnings.iter().cloned());
-        let notes = notes(export).into_iter().chain(output.dropped.iter().cloned());
+        let left_out = output.dropped.iter().chain(&export.notes);
+        let notes = default_stage(export).into_iter().chain(notes(export)).chain(left_out.clone().cloned());
         let notes = notes.chain(accepted_boots(export)).chain(untold(export)).collect();
         let json = object([
             ("format", export.exporter.name.into()),
@@ -29,7 +30,7 @@ impl Report {
             ("banks", list(export.banks.iter().map(|bank| bank.name()))),
             ("variants", list(export.releases.iter().map(|release| variant(export, release)))),
             ("files", list(output.parts.iter().map(|part| part.file.as_str()))),
-            ("left_out", list(output.dropped.iter().map(String::as_str))),
+            ("left_out", list(left_out.map(String::as_str))),
             ("warnings", list(warnings.iter().map(String::as_str))),
         ]);
         Self { json, notes, warnings }
@@ -77,9 +78,35 @@ fn variant(export: &Export<'_>, release: &Release<'_>) -> Json {
     ])
 }
 
+/// The moment that the values are of, where nobody chose it: most formats' files don't say.
+fn default_stage(export: &Export<'_>) -> Option<String> {
+    if export.chosen_stage {
+        return None;
+    }
+    let stages = export.stages.iter().map(|stage| stage.name()).collect::<Vec<_>>().join(", ");
+    Some(match export.exporter.stage {
+        StageRule::One(_) => {
+            format!("values at {stages} (--stage chooses another)")
+        }
+        StageRule::Several(_) => format!("values at {stages} (--stage chooses one)"),
+        StageRule::Fixed(_) => {
+            format!("values at {stages}, the only moment that {} speaks of", export.exporter.name)
+        }
+    })
+}
+
 /// Several boots are acceptable, which may be more than somebody meant who left a question open when predicting.
 fn accepted_boots(export: &Export<'_>) -> Option<String> {
-    let boots: Vec<&str> = export.distinct().iter().map(|release| release.id.as_str()).collect();
+    let several =
+        export.releases.iter().any(|release| export.releases.iter().any(|r| r.file != release.file));
+    let boots: Vec<String> = export
+        .distinct()
+        .iter()
+        .map(|release| match several {
+            true => format!("{} ({})", release.id, release.file),
+            false => release.id.clone(),
+        })
+        .collect();
     (boots.len() > 1).then(|| format!("{} boots are acceptable: {}", boots.len(), boots.join(", ")))
 }
 

@@ -1,15 +1,16 @@
 //! From documents to boots whose values may be written: merging, choosing, and leaving out what is not known.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::exporter::{Alternatives, BankRule, Content, ExportError, Exporter, StageRule};
+use super::exporter::{BankRule, Content, ExportError, Exporter, StageRule};
 use super::load::Loaded;
+use super::merge::{Merged, merge};
 use super::options::Options;
 use super::release::{Accepted, Dropped, Export, Release, Value};
 use crate::boot::Stage;
-use crate::reference::{Document, PcrEntry, VariantEntry};
+use crate::reference::{Document, PcrEntry};
 use crate::sign::Signer;
-use crate::tcg::{Digest, HashAlgorithm};
+use crate::tcg::HashAlgorithm;
 
 /// What is asked for.
 #[derive(Default)]
@@ -28,6 +29,8 @@ pub struct Request<'a> {
     pub options: Options,
     /// The key that signs.
     pub signer: Option<&'a dyn Signer>,
+    /// Only this file of a format that has several.
+    pub part: Option<String>,
 }
 
 /// Merges documents and selects what a format may carry.
@@ -47,7 +50,8 @@ pub fn select<'d>(
     let stages = stages(exporter, documents, request.stage)?;
     let banks = banks(exporter, documents, request.bank)?;
     let pcrs = pcrs(exporter, &request.pcrs)?;
-    let mut releases = choose(merge(documents)?, &request.variants)?;
+    let Merged { releases, notes } = merge(documents)?;
+    let mut releases = choose(releases, &request.variants)?;
     check_accepted(&releases, &request.accepted)?;
     let last = stages.last().copied().unwrap_or_default();
     for release in &mut releases {
@@ -57,6 +61,7 @@ pub fn select<'d>(
         exporter,
         releases,
         stages,
+        chosen_stage: request.stage.is_some(),
         banks,
         pcrs,
         chosen_pcrs: !request.pcrs.is_empty(),
@@ -64,6 +69,8 @@ pub fn select<'d>(
         options: &request.options,
         signer: request.signer,
         accepted: &request.accepted,
+        part: request.part.as_deref(),
+        notes,
     };
     for release in &export.releases {
         release.demand_measured()?;
@@ -139,62 +146,6 @@ fn pcrs(exporter: &Exporter, asked: &BTreeSet<u8>) -> Result<BTreeSet<u8>, Expor
     }
     let default = if exporter.default_pcrs.is_empty() { exporter.pcrs } else { exporter.default_pcrs };
     if asked.is_empty() { Ok(default.iter().copied().collect()) } else { Ok(asked.clone()) }
-}
-
-/// All variants of all documents. Variants of the same name but of other files (two releases that are both called
-/// `uki.efi`) are told apart by the files' digests.
-fn merge(documents: &[Loaded]) -> Result<Vec<Release<'_>>, ExportError> {
-    let mut releases: Vec<Release<'_>> = documents.iter().flat_map(releases_of).collect();
-    let mut by_name: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for (index, release) in releases.iter().enumerate() {
-        by_name.entry(release.id.clone()).or_default().push(index);
-    }
-    for (name, indices) in by_name.into_iter().filter(|(_, indices)| indices.len() > 1) {
-        let mut seen: BTreeMap<String, &str> = BTreeMap::new();
-        for release in indices.iter().filter_map(|index| releases.get(*index)) {
-            if let Some(one) = seen.insert(fingerprint(release), release.file) {
-                let (one, other) = (one.to_owned(), release.file.to_owned());
-                return Err(ExportError::DuplicateVariant { id: name, one, other });
-            }
-        }
-        for index in indices {
-            if let Some(release) = releases.get_mut(index) {
-                release.id = format!("{name}-{}", fingerprint(release));
-            }
-        }
-    }
-    Ok(releases)
-}
-
-fn releases_of(loaded: &Loaded) -> Vec<Release<'_>> {
-    let document = &loaded.document;
-    let release = |variant: &'_ VariantEntry| -> Option<(usize, usize)> {
-        let image = document.images.iter().position(|image| image.id == variant.image)?;
-        let scenario = document.scenarios.iter().position(|scenario| scenario.id == variant.scenario)?;
-        Some((image, scenario))
-    };
-    let variants = document.variants.iter().filter_map(|variant| Some((variant, release(variant)?)));
-    variants
-        .filter_map(|(variant, (image, scenario))| {
-            Some(Release {
-                id: variant.id.clone(),
-                file: &loaded.file,
-                sha256: loaded.sha256,
-                document,
-                image: document.images.get(image)?,
-                scenario: document.scenarios.get(scenario)?,
-                variant,
-                values: BTreeMap::new(),
-                dropped: Vec::new(),
-            })
-        })
-        .collect()
-}
-
-/// The first digits of a digest over the digests of the image's files.
-fn fingerprint(release: &Release<'_>) -> String {
-    let files: String = release.image.inputs.iter().map(|input| format!("{}\n", input.sha256)).collect();
-    Digest::of(HashAlgorithm::Sha256, files.as_bytes()).to_string().chars().take(8).collect()
 }
 
 fn choose<'d>(releases: Vec<Release<'d>>, wanted: &[String]) -> Result<Vec<Release<'d>>, ExportError> {
@@ -322,19 +273,4 @@ fn judge<'d>(
         }
         other => Err(format!("its value has the status {other}")),
     }
-}
-
-/// Several boots in a format that has a list for each PCR: it accepts their mixtures too.
-#[must_use]
-pub(super) fn mixture_warning(export: &Export<'_>) -> Option<String> {
-    let distinct = export.distinct();
-    if export.exporter.alternatives != Alternatives::PerPcr || distinct.len() < 2 {
-        return None;
-    }
-    let names: Vec<&str> = distinct.iter().map(|release| release.id.as_str()).collect();
-    Some(format!(
-        "{} has a list for each PCR: it also accepts PCRs of one boot together with PCRs of another ({})",
-        export.exporter.name,
-        names.join(", ")
-    ))
 }

@@ -4,8 +4,9 @@
 //! events of all approved images; an event's `id` is a closed enumeration, and one unknown word makes the label fail.
 
 use super::exporter::{BankRule, Content, ExportError, Exporter, Output, StageRule, part_of};
+use super::forms::Form;
 use super::json::{Json, list, object};
-use super::options::{OptionError, OptionSpec};
+use super::options::OptionSpec;
 use super::release::{Export, Release};
 use crate::boot::Stage;
 use crate::reference::MeasurementEntry;
@@ -15,12 +16,15 @@ const IMAGE: OptionSpec = OptionSpec::text(
     "image",
     "REF@sha256:HEX",
     "image reference with digest; without it only the label is written",
-);
-const NAME: OptionSpec =
-    OptionSpec::text("approved-image", "NAME", "name of the ApprovedImage").default("image");
+)
+.form(Form::ImageDigest);
+const NAME: OptionSpec = OptionSpec::text("approved-image", "NAME", "name of the ApprovedImage")
+    .form(Form::ObjectName(0))
+    .default("image");
 const NAMESPACE: OptionSpec = super::options::NAMESPACE.default("trusted-execution-clusters");
 const FIRST_SEEN: OptionSpec =
     OptionSpec::text("first-seen", "TIME", "first_seen in the ConfigMap (RFC 3339)")
+        .form(Form::Time)
         .default("1970-01-01T00:00:00Z");
 
 /// Trusted Execution Clusters.
@@ -69,20 +73,11 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
         let reasons = output.unwritten.iter().map(|((_, pcr), reason)| format!("PCR {pcr}: {reason}"));
         return Err(ExportError::NothingEnforced { variant: release.id.clone(), reasons: reasons.collect() });
     }
+    output.warnings.extend(lacks_demanded(&pcrs_of(release, &output)));
     output.warnings.extend(super::later_changes(export, &output));
     output.add("label", "org.coreos.pcrs.json", object([("pcrs", Json::List(pcrs.clone()))]).compact());
     let Some(image) = export.options.get("image") else { return Ok(output) };
-    let has_digest = image.rsplit_once("@sha256:").is_some_and(|(name, digest)| {
-        !name.is_empty() && digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
-    });
-    let plain =
-        image.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'#' | b'\''));
-    if !has_digest || !plain {
-        let problem = "expected a reference with @sha256: and 64 hexadecimal digits".to_owned();
-        return Err(OptionError::Bad { name: "image", value: image.to_owned(), problem }.into());
-    }
-    let (name, namespace) =
-        (super::kubernetes_name(export, "approved-image")?, super::kubernetes_name(export, "namespace")?);
+    let (name, namespace) = (export.option("approved-image")?, export.option("namespace")?);
     output.add(
         "approvedimage",
         "approvedimage.yaml",
@@ -106,6 +101,26 @@ fn write(export: &Export<'_>) -> Result<Output, ExportError> {
         ),
     );
     Ok(output)
+}
+
+/// The registers that stand in the label.
+fn pcrs_of(release: &Release<'_>, output: &Output) -> Vec<u8> {
+    let written = |pcr: &u8| !output.unwritten.contains_key(&(release.id.clone(), *pcr));
+    release.values.keys().copied().filter(written).collect()
+}
+
+/// The operator's built-in policy asks for `tpm_pcr4` and `tpm_pcr14`, and for nothing else of the label.
+fn lacks_demanded(written: &[u8]) -> Option<String> {
+    const DEMANDED: [u8; 2] = [4, 14];
+    let missing: Vec<String> =
+        DEMANDED.iter().filter(|pcr| !written.contains(pcr)).map(u8::to_string).collect();
+    (!missing.is_empty()).then(|| {
+        format!(
+            "the operator's built-in policy demands PCR 4 and 14, the label lacks PCR {}: no machine with this image passes \
+             that policy, it takes another one",
+            missing.join(" and ")
+        )
+    })
 }
 
 /// One register with its events, or why it can't be said.

@@ -5,8 +5,9 @@
 //! trustee-operator (`kbsRvpsRefValuesConfigMapName`).
 
 use super::exporter::{Alternatives, BankRule, ExportError, Exporter, Output, part_of};
+use super::forms::Form;
 use super::json::{Json, list, object};
-use super::options::{NAMESPACE, OptionError, OptionSpec};
+use super::options::{NAMESPACE, OptionSpec};
 use super::release::Export;
 use crate::tcg::HashAlgorithm;
 
@@ -21,12 +22,14 @@ const NAME: OptionSpec = OptionSpec::text(
     "NAME",
     "name of the reference values: lower case letters, digits, _ (or - in Kubernetes names)",
 )
+.form(Form::ValuesName("-reference-values".len()))
 .default("premeasure");
 const EXPIRATION: OptionSpec = OptionSpec::text(
     "expiration",
     "TIME",
     "expiration in stored records (RFC 3339); RVPS keeps it but does not check it",
 )
+.form(Form::Time)
 .default("2100-01-01T00:00:00Z");
 
 /// Trustee.
@@ -78,11 +81,6 @@ const FILES: &[(&str, &str)] = &[
 
 fn write(export: &Export<'_>) -> Result<Output, ExportError> {
     let name = export.option("name")?;
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
-    if name.is_empty() || !name.chars().all(plain) {
-        let problem = "expected lower case letters, digits, _ or -".to_owned();
-        return Err(OptionError::Bad { name: "name", value: name.to_owned(), problem }.into());
-    }
     let values = reference_values(export, &name.replace('-', "_"));
     let policy = POLICY.replace("@NAME@", &name.replace('-', "_"));
     let payload = object(values.iter().map(|(name, value)| (name.as_str(), value.clone())));
@@ -168,7 +166,7 @@ fn config_map(export: &Export<'_>, name: &str, values: &[(String, Json)]) -> Res
     });
     let storage = super::indent(&object(records).pretty(), 4);
     let name = name.replace('_', "-");
-    let namespace = super::kubernetes_name(export, "namespace")?;
+    let namespace = export.option("namespace")?;
     Ok(format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: \"{name}-reference-values\"\n  namespace: \"{namespace}\"\ndata:\n  \
          reference_value: |\n{storage}"

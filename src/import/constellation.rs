@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Boot, ImportError, PolicyValues, boots, content, digest, json, pcr};
+use super::{Boot, ImportError, PolicyValues, boots, config_map, content, digest, json, pcr};
 
 const FORMAT: &str = "constellation";
 
@@ -86,20 +86,14 @@ pub(super) fn raw(bytes: &[u8]) -> Result<PolicyValues, ImportError> {
     boots("constellation-raw", vec![boot("constellation-raw", "", &raw.measurements)?])
 }
 
-/// A running cluster's ConfigMap: YAML, of which only the line of JSON below `attestationConfig: |` is read, as `kubectl get` and
-/// this program write it.
+/// A running cluster's ConfigMap.
 pub(super) fn join_config(bytes: &[u8]) -> Result<PolicyValues, ImportError> {
     const FORMAT: &str = "constellation-join-config";
     #[derive(Deserialize)]
     struct Config {
         measurements: BTreeMap<u32, Measurement>,
     }
-    let text = std::str::from_utf8(bytes).unwrap_or_default();
-    let mut lines = text.lines().skip_while(|line| !line.trim().starts_with("attestationConfig:"));
-    let first = lines.next().ok_or_else(|| content(FORMAT, "data.attestationConfig", "is missing"))?;
-    let value = first.trim().trim_start_matches("attestationConfig:").trim();
-    let json_text = if value.starts_with('|') { lines.next().unwrap_or_default() } else { value };
-    let config: Config = json(FORMAT, json_text.trim().trim_matches('\'').as_bytes())?;
+    let config: Config = config_map::json_entry(FORMAT, bytes, "attestationConfig")?;
     boots(FORMAT, vec![boot(FORMAT, "", &config.measurements)?])
 }
 

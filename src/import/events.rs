@@ -9,41 +9,6 @@ use super::{
 };
 use crate::tcg::{Digest, DigestSet, HashAlgorithm, extend};
 
-/// The label `org.coreos.pcrs`: its reader ignores the values and takes the events, so the same is done here.
-pub(super) fn tec(bytes: &[u8]) -> Result<PolicyValues, ImportError> {
-    const FORMAT: &str = "tec";
-    #[derive(Deserialize)]
-    struct Label {
-        pcrs: Vec<Pcr>,
-    }
-    #[derive(Deserialize)]
-    struct Pcr {
-        id: u32,
-        events: Vec<Event>,
-    }
-    #[derive(Deserialize)]
-    struct Event {
-        pcr: u32,
-        hash: String,
-        id: String,
-    }
-    let label: Label = json(FORMAT, bytes)?;
-    let mut records = Vec::new();
-    for (of, event) in label.pcrs.iter().flat_map(|of| of.events.iter().map(move |event| (of, event))) {
-        let place = format!("pcrs {} {}", of.id, event.id);
-        if event.pcr != of.id {
-            return Err(content(FORMAT, place, format!("is of PCR {}", event.pcr)));
-        }
-        let digests = [digest_of(FORMAT, &place, "sha256", &event.hash)?].into_iter().collect();
-        records.push(Record {
-            pcr: pcr(FORMAT, &place, &event.pcr.to_string())?,
-            digests,
-            description: event.id.clone(),
-        });
-    }
-    components(FORMAT, vec![Component { name: String::new(), variants: vec![records], optional: false }])
-}
-
 /// The reference state of `contrib/keylime/premeasure_uki.py`: events of whole boots, which extend to values. A PCR without
 /// events keeps its start value.
 pub(super) fn keylime_mb(bytes: &[u8]) -> Result<PolicyValues, ImportError> {

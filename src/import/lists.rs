@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::{Boot, ImportError, PolicyValues, boots, content, digest, digest_of, json, pcr, per_pcr};
+use super::{
+    Boot, ImportError, PolicyValues, boots, config_map, content, digest, digest_of, json, pcr, per_pcr,
+};
 
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -51,25 +53,12 @@ pub(super) fn bottlerocket(bytes: &[u8]) -> Result<PolicyValues, ImportError> {
     per_pcr(FORMAT, lists)
 }
 
-/// The payload of an RVPS `sample` message, or the message: lists of whole boots where there are such, otherwise the names
-/// of the default policies (`tpm_pcr11`) and of the Trusted Execution Clusters operator (`tpm_pcr4`).
+/// Reference values of Trustee: the payload of an RVPS `sample` message, the message, the ConfigMap of trustee-operator, or that
+/// of the Trusted Execution Clusters operator. Lists of whole boots where there are such, otherwise the names of the default
+/// policies (`tpm_pcr11`) and of the latter operator (`tpm_pcr4`).
 pub(super) fn trustee(bytes: &[u8]) -> Result<PolicyValues, ImportError> {
     const FORMAT: &str = "trustee";
-    #[derive(Deserialize)]
-    struct Message {
-        #[serde(rename = "type")]
-        extractor: String,
-        payload: String,
-    }
-    let bytes = match serde_json::from_slice::<Message>(bytes) {
-        Ok(message) if message.extractor == "sample" => crate::export::from_base64(&message.payload)
-            .ok_or_else(|| content(FORMAT, "payload", "is not base64"))?,
-        Ok(message) => {
-            return Err(content(FORMAT, "type", format!("'{}', expected sample", message.extractor)));
-        }
-        Err(_) => bytes.to_vec(),
-    };
-    let payload: BTreeMap<String, serde_json::Value> = json(FORMAT, &bytes)?;
+    let payload = reference_values(FORMAT, bytes)?;
     let mut whole = Vec::new();
     let mut lists: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for (name, value) in &payload {
@@ -87,6 +76,48 @@ pub(super) fn trustee(bytes: &[u8]) -> Result<PolicyValues, ImportError> {
         }
     }
     if whole.is_empty() { per_pcr(FORMAT, lists) } else { boots(FORMAT, whole) }
+}
+
+/// Names and values, out of whatever they are in.
+fn reference_values(
+    format: &'static str,
+    bytes: &[u8],
+) -> Result<BTreeMap<String, serde_json::Value>, ImportError> {
+    #[derive(Deserialize)]
+    struct Message {
+        #[serde(rename = "type")]
+        extractor: String,
+        payload: String,
+    }
+    #[derive(Deserialize)]
+    struct Stored {
+        name: String,
+        value: serde_json::Value,
+    }
+    if let Some(text) = config_map::entry(bytes, "reference-values.json") {
+        let records: Vec<Stored> = json(format, text.as_bytes())?;
+        return Ok(records.into_iter().map(|record| (record.name, record.value)).collect());
+    }
+    // RVPS' LocalJson storage: each value is a record in base64url.
+    if let Some(text) = config_map::entry(bytes, "reference_value") {
+        let records: BTreeMap<String, String> = json(format, text.as_bytes())?;
+        let record = |(name, text): (String, String)| {
+            let bytes = crate::export::from_base64(&text)
+                .ok_or_else(|| content(format, name.as_str(), "is not base64url"))?;
+            let record: Stored = json(format, &bytes)?;
+            Ok((name, record.value))
+        };
+        return records.into_iter().map(record).collect();
+    }
+    let payload = match serde_json::from_slice::<Message>(bytes) {
+        Ok(message) if message.extractor == "sample" => crate::export::from_base64(&message.payload)
+            .ok_or_else(|| content(format, "payload", "is not base64"))?,
+        Ok(message) => {
+            return Err(content(format, "type", format!("'{}', expected sample", message.extractor)));
+        }
+        Err(_) => bytes.to_vec(),
+    };
+    json(format, &payload)
 }
 
 fn boot(format: &'static str, place: &str, values: &BTreeMap<String, String>) -> Result<Boot, ImportError> {

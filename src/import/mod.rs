@@ -5,13 +5,18 @@
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
 
+mod config_map;
 pub(crate) mod constellation;
 mod corim;
 mod events;
+mod folder;
 mod lists;
 mod plain;
 mod systemd;
+mod tec;
 mod tuples;
+
+pub use folder::{is_pcrlock_folder, read_pcrlock_folder};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -134,7 +139,7 @@ pub const IMPORTERS: &[Importer] = &[
     Importer { name: "flashbots", read: constellation::flashbots },
     Importer { name: "aws", read: tuples::aws },
     Importer { name: "aws-kms", read: tuples::aws_kms },
-    Importer { name: "tec", read: events::tec },
+    Importer { name: "tec", read: tec::read },
     Importer { name: "pcrlock", read: systemd::pcrlock },
     Importer { name: "keylime-mb", read: events::keylime_mb },
     Importer { name: "in-toto", read: tuples::in_toto },

@@ -43,6 +43,12 @@ pub(super) fn measure(bytes: &[u8]) -> Result<PolicyValues, ImportError> {
 
 /// One `.pcrlock` file: a component with one variant.
 pub(super) fn pcrlock(bytes: &[u8]) -> Result<PolicyValues, ImportError> {
+    let records = pcrlock_records(bytes, "")?;
+    components("pcrlock", vec![Component { name: String::new(), variants: vec![records], optional: false }])
+}
+
+/// The records of a `.pcrlock` file; `file` names it in errors.
+pub(super) fn pcrlock_records(bytes: &[u8], file: &str) -> Result<Vec<Record>, ImportError> {
     const FORMAT: &str = "pcrlock";
     #[derive(Deserialize)]
     struct File {
@@ -53,13 +59,16 @@ pub(super) fn pcrlock(bytes: &[u8]) -> Result<PolicyValues, ImportError> {
         pcr: u32,
         digests: Vec<NamedDigest>,
     }
-    let file: File = json(FORMAT, bytes)?;
-    let records = file.records.iter().enumerate().map(|(number, entry)| {
+    let named = |error: ImportError| match (file, error) {
+        ("", error) => error,
+        (file, error) => content(FORMAT, file, error.to_string()),
+    };
+    let read: File = json(FORMAT, bytes).map_err(named)?;
+    let records = read.records.iter().enumerate().map(|(number, entry)| {
         let place = format!("records[{number}]");
-        record(FORMAT, &place, entry.pcr, &entry.digests, String::new())
+        record(FORMAT, &place, entry.pcr, &entry.digests, String::new()).map_err(named)
     });
-    let records = records.collect::<Result<Vec<_>, _>>()?;
-    components(FORMAT, vec![Component { name: String::new(), variants: vec![records], optional: false }])
+    records.collect()
 }
 
 /// A canonical event log: the records, in order.

@@ -8,8 +8,9 @@ use std::fmt;
 use super::document::{
     BankDigests, Document, GapEntry, KIND, MeasurementEntry, PcrEntry, ValueEntry, VariantEntry,
 };
+use super::event_data;
 use crate::boot::GapCode;
-use crate::tcg::{Digest, EventType, HashAlgorithm, PcrIndex, extend};
+use crate::tcg::{Digest, HashAlgorithm, PcrIndex, extend};
 
 /// Statuses of values, as [`ValueEntry`](super::document::ValueEntry) has them.
 const COMPUTED: &str = "computed";
@@ -130,6 +131,9 @@ fn check_banks(document: &Document, findings: &mut Findings) -> Vec<HashAlgorith
 fn unique<'a>(place: &str, ids: impl Iterator<Item = &'a String>, findings: &mut Findings) {
     let mut seen = BTreeSet::new();
     for id in ids {
+        if id.is_empty() {
+            findings.add(place, "has a member without a name");
+        }
         if !seen.insert(id) {
             findings.add(place, format!("'{id}' stands here twice"));
         }
@@ -242,7 +246,9 @@ fn check_measurement(
     match (&measurement.digests, &measurement.gap) {
         (Some(digests), None) => {
             check_digests(digests, banks, &format!("{place}.digests"), findings);
-            check_data(measurement, place, findings);
+            if let Some(problem) = event_data::problem(measurement) {
+                findings.add(format!("{place}.event_data"), problem);
+            }
         }
         (None, Some(code)) => {
             if !GapCode::ALL.iter().any(|known| known.name() == code) {
@@ -269,25 +275,6 @@ fn check_digests(digests: &BankDigests, banks: &[HashAlgorithm], place: &str, fi
     }
     for name in digests.keys().filter(|name| !banks.iter().any(|bank| bank.name() == name.as_str())) {
         findings.add(format!("{place}.{name}"), "is a bank that the document does not have");
-    }
-}
-
-/// Where the event data is what was hashed, it has to hash to the digest.
-fn check_data(measurement: &MeasurementEntry, place: &str, findings: &mut Findings) {
-    let hashes_data = match measurement.event_type.as_deref().and_then(EventType::from_name) {
-        Some(EventType::SEPARATOR | EventType::EFI_ACTION) => true,
-        None => measurement.event_type.is_none(),
-        Some(_) => false,
-    };
-    let Some(data) = measurement.event_data.as_deref().filter(|_| hashes_data) else { return };
-    let Ok(data) = hex::decode(data) else {
-        return findings.add(format!("{place}.event_data"), "is not hexadecimal");
-    };
-    for (name, text) in measurement.digests.iter().flatten() {
-        let bank = HashAlgorithm::ALL.into_iter().find(|bank| bank.name() == name);
-        if bank.is_some_and(|bank| Digest::of(bank, &data).to_string() != *text) {
-            findings.add(format!("{place}.digests.{name}"), "is not the digest of the event data");
-        }
     }
 }
 

@@ -8,6 +8,7 @@ mod build;
 mod check;
 mod combine;
 mod document;
+mod event_data;
 mod schema;
 
 pub use build::document;

@@ -8,6 +8,7 @@ use super::view::{Banner, Boot, Event, Fact, Mark, Page, Register, Side, Tone, V
 use crate::boot::Stage;
 use crate::compare::{self, expectation_of_document};
 use crate::reference::{Document, Image, MeasurementEntry, PcrEntry, VariantEntry};
+use crate::tcg::eventlog::RegisterKind;
 use crate::tcg::{HashAlgorithm, PcrIndex};
 
 /// The page of `predict --html`: every variant of the document, with values at a stage in front.
@@ -15,7 +16,7 @@ use crate::tcg::{HashAlgorithm, PcrIndex};
 pub fn prediction(document: &Document, stage: Stage) -> Page {
     let names: Vec<&str> = document.images.iter().map(|image| image.name.as_str()).collect();
     let mut room = MAX_EVENTS;
-    let candidates = expectation_of_document("", document).candidates;
+    let candidates = expectation_of_document("", document, RegisterKind::Pcr).candidates;
     let boots =
         document.variants.iter().zip(&candidates).enumerate().map(|(number, (variant, candidate))| {
             let events = candidate.events.as_deref().unwrap_or_default();

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::{PublicKey, SignError, Signer};
 use crate::export::{Json, base64, from_base64, json_list, json_object};
+use crate::reference::KIND;
 
 /// Payload type of an in-toto statement.
 pub const IN_TOTO: &str = "application/vnd.in-toto+json";
@@ -27,17 +28,25 @@ struct Signature {
     sig: String,
 }
 
-/// The type of a payload: an in-toto statement says so itself, everything else that is signed here is a document.
+/// Payload types of what was exported from a document: JSON, or anything else.
+const JSON: &str = "application/json";
+const BYTES: &str = "application/octet-stream";
+
+/// The type of a payload. Documents and in-toto statements say themselves what they are; a policy must not pass for either.
 #[must_use]
 pub fn payload_type(payload: &[u8]) -> &'static str {
     #[derive(Deserialize)]
     struct Head {
-        #[serde(rename = "_type")]
+        #[serde(rename = "_type", default)]
         statement: String,
+        #[serde(default)]
+        kind: String,
     }
     match serde_json::from_slice::<Head>(payload) {
         Ok(head) if head.statement.starts_with("https://in-toto.io/Statement/") => IN_TOTO,
-        _ => REFERENCE,
+        Ok(head) if head.kind == KIND => REFERENCE,
+        _ if serde_json::from_slice::<serde::de::IgnoredAny>(payload).is_ok() => JSON,
+        _ => BYTES,
     }
 }
 

@@ -4,8 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use serde_json::Value;
-
+use crate::json::Unique;
 use crate::tcg::{Digest, HashAlgorithm, PcrIndex, PcrValues};
 
 /// Bytes that such a file may have: 24 registers in five banks are some kilobytes.
@@ -28,6 +27,8 @@ pub enum RegistersError {
 ///   index in the log, 1 is RTMR0,
 /// - the output of `tpm2_pcrread` (`sha256:` and lines `0 : 0xHEX`),
 /// - a folder of sysfs: `/sys/class/tpm/tpm0` with `pcr-sha256/0` and so on, or a copy of it.
+///
+/// A bank, register or other member that a file has twice is an error.
 ///
 /// # Errors
 /// When the file can't be read, is of no known form or holds no value at all.
@@ -54,7 +55,7 @@ pub fn parse_registers(text: &str) -> Result<PcrValues, RegistersError> {
 }
 
 fn read_json(text: &str) -> Result<PcrValues, RegistersError> {
-    let json: Value =
+    let Unique(json) =
         serde_json::from_str(text).map_err(|error| RegistersError::Format(error.to_string()))?;
     let mut values = PcrValues::default();
     for (bank, registers) in json.as_object().into_iter().flatten() {
@@ -117,6 +118,10 @@ fn set(
     let bytes = hex::decode(digits).map_err(|error| wrong(error.to_string()))?;
     let digest = Digest::from_bytes(bank, &bytes)
         .ok_or_else(|| wrong(format!("{} bytes, {} expected", bytes.len(), bank.size())))?;
+    // "0" and "00" are one register: which of two values counts is nobody's to choose.
+    if values.get(bank, index).is_some() {
+        return Err(wrong("is there twice".to_owned()));
+    }
     values.set(index, digest);
     Ok(())
 }
@@ -133,6 +138,22 @@ mod tests {
         let value = values.get(HashAlgorithm::Sha1, PcrIndex::new(0)).expect("PCR 0");
         assert_eq!(value.to_string(), "b2a83b0ebf2f8374299a5b2bdfc31ea955ad7236");
         assert!(values.get(HashAlgorithm::Sha1, PcrIndex::new(16)).is_some());
+    }
+
+    #[test]
+    fn a_register_or_bank_that_is_there_twice_is_refused() {
+        let (one, two) = ("11".repeat(20), "22".repeat(20));
+        let cases = [
+            format!(r#"{{"sha1": {{"0": "{one}", "0": "{two}"}}}}"#),
+            format!(r#"{{"sha1": {{"0": "{one}", "00": "{two}"}}}}"#),
+            format!(r#"{{"sha1": {{"0": "{one}"}}, "sha1": {{"0": "{two}"}}}}"#),
+            format!("sha1:\n  0 : 0x{one}\n  0 : 0x{two}\n"),
+            format!("sha1:\n  0 : 0x{one}\nsha1:\n  0 : 0x{two}\n"),
+        ];
+        for text in cases {
+            let error = parse_registers(&text).expect_err("twice").to_string();
+            assert!(error.contains("is there twice"), "{text}: {error}");
+        }
     }
 
     #[test]

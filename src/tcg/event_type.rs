@@ -20,6 +20,11 @@ macro_rules! event_types {
                 }
             }
 
+            /// All types that the specification has, in its order.
+            pub fn all() -> impl Iterator<Item = Self> {
+                [$(Self($number),)*].into_iter()
+            }
+
             /// The type that a specification's name stands for.
             #[must_use]
             pub fn from_name(name: &str) -> Option<Self> {

@@ -87,14 +87,14 @@ fn read_entry<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>, ParseError> {
         let file_hash = reader.take(20, "ima_template_data.digest")?;
         let length = bounded(reader, "ima_template_data.file_name_len", MAX_NAME)?;
         let file = reader.take(length.into(), "ima_template_data.file_name")?;
-        (legacy(file_hash, file), [file_hash, file].concat())
+        (Cow::Owned(legacy(file_hash, file)), Cow::Owned([file_hash, file].concat()))
     } else {
         let length = bounded(reader, "ima_template_entry.template_data_len", MAX_DATA)?;
         let data = reader.take(length.into(), "ima_template_entry.template_data")?;
-        (data.to_vec(), data.to_vec())
+        (Cow::Borrowed(data), Cow::Borrowed(data))
     };
     let digests = digests(HashAlgorithm::Sha1, &hash, Some(&measured));
-    let content = Content::ImaTemplate { name: Cow::Borrowed(name), data: Cow::Owned(data) };
+    let content = Content::ImaTemplate { name: Cow::Borrowed(name), data };
     Ok(Record { recnum: None, register, digests, content, offset })
 }
 
@@ -130,7 +130,7 @@ fn digests(bank: HashAlgorithm, hash: &[u8], measured: Option<&[u8]>) -> RecordD
             None => continue,
         };
         // One digest of each algorithm, of its own length.
-        let _ = digests.push(other.id(), Cow::Owned(digest));
+        let _ = digests.push(other.id(), &digest);
     }
     digests
 }

@@ -21,6 +21,7 @@ mod overlap;
 mod pcr;
 pub mod tcg2_writer;
 pub mod timeline;
+pub(crate) mod words;
 
 pub use algorithm::{AlgorithmId, HashAlgorithm, UnknownAlgorithm};
 pub use digest::{Digest, DigestSet, Hasher};

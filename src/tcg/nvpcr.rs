@@ -6,6 +6,7 @@
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use super::cel::{Content, Record};
@@ -43,9 +44,10 @@ pub enum Unknown {
 }
 
 /// Computes what every NV index that occurs holds, in the order of the handles.
-pub fn replay<'r>(records: impl IntoIterator<Item = &'r Record<'r>>) -> Vec<NvPcr> {
+pub fn replay<'r, R: Borrow<Record<'r>>>(records: impl IntoIterator<Item = R>) -> Vec<NvPcr> {
     let mut indices: BTreeMap<u32, NvPcr> = BTreeMap::new();
     for record in records {
+        let record = record.borrow();
         if let Some(start) = Start::of(record) {
             indices.entry(start.index).or_insert_with(|| NvPcr::new(start.index)).start(start);
         } else if let Register::Nv(index) = record.register {

@@ -10,7 +10,7 @@ use super::cel::{self, CelError, Content, Record, Records, record_of};
 use super::eventlog::{
     self, BrokenLog, EventLog, Header, Register, RegisterKind, Replay, Trailer, read_final_events,
 };
-use super::{HashAlgorithm, ima, overlap};
+use super::{EventType, HashAlgorithm, ima, overlap};
 use crate::uefi::variable::Uintn;
 
 pub use super::overlap::Overlap;
@@ -212,7 +212,26 @@ impl<'a> BootLog<'a> {
     pub fn uintn(&self) -> Uintn {
         match self.as_firmware().map(EventLog::header) {
             Some(Header::CryptoAgile(header)) if header.uintn_size == 1 => Uintn::Bits32,
+            Some(Header::Sha1) if self.has_32_bit_header() => Uintn::Bits32,
             _ => Uintn::Bits64,
+        }
+    }
+
+    /// The first record of a TPM 1.2 log is a `Spec ID Event02` whose `uintnSize` is 1.
+    fn has_32_bit_header(&self) -> bool {
+        let first = self.as_firmware().and_then(|log| log.events().next());
+        first.is_some_and(|event| {
+            event.event_type == EventType::NO_ACTION
+                && event.data.starts_with(b"Spec ID Event02\0")
+                && event.data.get(23) == Some(&1)
+        })
+    }
+
+    /// Its records, where they had to be read into memory; a firmware log's stay in its bytes.
+    pub(crate) fn held(&self) -> Option<&[Record<'a>]> {
+        match &self.body {
+            Body::Firmware(_) => None,
+            Body::Records(records) => Some(records),
         }
     }
 
@@ -260,15 +279,20 @@ impl fmt::Display for LogFormat {
 /// certain.
 #[must_use]
 pub fn merge<'l>(logs: &'l [BootLog<'l>]) -> Vec<TimelineRecord<'l>> {
+    timeline(logs).collect()
+}
+
+/// As [`merge`], one record after the other: none is held.
+pub fn timeline<'l>(logs: &'l [BootLog<'l>]) -> impl Iterator<Item = TimelineRecord<'l>> {
     let order = order(logs);
     let overlaps = overlap::overlaps(&order);
     let of_firmware = logs.iter().find(|log| log.rank() == 0).map(BootLog::banks);
     let guest = logs.iter().any(|log| log.format == LogFormat::Ccel);
-    let mut timeline = Vec::new();
-    for (index, log) in order {
+    order.into_iter().flat_map(move |(index, log)| {
         let known = overlaps.iter().find(|overlap| overlap.log == index).map_or(0, |overlap| overlap.records);
         let uintn = log.uintn();
-        for (mut record, number) in log.iter().zip(0_u64..).skip(known) {
+        let of_firmware = of_firmware.clone();
+        log.iter().zip(0_u64..).skip(known).map(move |(mut record, number)| {
             if guest && log.format == LogFormat::FinalEvents {
                 record.register = Register::of(RegisterKind::Mr, record.register.index());
             }
@@ -276,10 +300,9 @@ pub fn merge<'l>(logs: &'l [BootLog<'l>]) -> Vec<TimelineRecord<'l>> {
                 // IMA's log has one digest; those of other banks were computed, whether or not the TPM has them.
                 record.digests.retain(|bank| banks.contains(&bank));
             }
-            timeline.push(TimelineRecord { log: index, number, uintn, record });
-        }
-    }
-    timeline
+            TimelineRecord { log: index, number, uintn, record }
+        })
+    })
 }
 
 /// The records that [`merge`] takes from one of two logs only. They are told by their bytes: firmware that really
@@ -325,7 +348,7 @@ pub fn replay(logs: &[BootLog<'_>]) -> Result<(Replay, RegisterKind), MixedRegis
         return Ok((firmware.replay(), kind));
     }
     let mut replay = Replay::new(banks(logs));
-    for TimelineRecord { number, record, .. } in merge(logs) {
+    for TimelineRecord { number, record, .. } in timeline(logs) {
         if let Content::PcClient { event_type, data } = &record.content {
             replay.prepare(record.register, *event_type, data);
         }

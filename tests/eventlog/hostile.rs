@@ -14,7 +14,7 @@ use crate::command::premeasure;
 
 const SHA1: HashAlgorithm = HashAlgorithm::Sha1;
 const SHA256: HashAlgorithm = HashAlgorithm::Sha256;
-const BOTH: [HashAlgorithm; 2] = [SHA1, SHA256];
+pub(crate) const BOTH: [HashAlgorithm; 2] = [SHA1, SHA256];
 
 /// `TCG_EfiSpecIDEvent` with these banks, in a record of register `index`; `behind` follows the vendor information.
 pub(crate) fn header(index: u32, banks: &[HashAlgorithm], behind: &[u8]) -> Vec<u8> {
@@ -33,7 +33,7 @@ pub(crate) fn header(index: u32, banks: &[HashAlgorithm], behind: &[u8]) -> Vec<
 }
 
 /// `TCG_PCR_EVENT2` whose digests are those of `measured`.
-fn event(index: u32, kind: u32, data: &[u8], measured: &[u8], banks: &[HashAlgorithm]) -> Vec<u8> {
+pub(crate) fn event(index: u32, kind: u32, data: &[u8], measured: &[u8], banks: &[HashAlgorithm]) -> Vec<u8> {
     let mut record = [index.to_le_bytes(), kind.to_le_bytes()].concat();
     record.extend(u32::try_from(banks.len()).expect("few").to_le_bytes());
     for bank in banks {
@@ -47,7 +47,7 @@ fn event(index: u32, kind: u32, data: &[u8], measured: &[u8], banks: &[HashAlgor
 }
 
 /// `EV_S_CRTM_VERSION`, and separators in these registers.
-fn start(separators: &[u32], banks: &[HashAlgorithm]) -> Vec<u8> {
+pub(crate) fn start(separators: &[u32], banks: &[HashAlgorithm]) -> Vec<u8> {
     let mut log = [header(0, banks, &[]), event(0, 8, b"v\0", b"v\0", banks)].concat();
     for register in separators {
         log.extend(event(*register, 4, &[0; 4], &[0; 4], banks));
@@ -55,24 +55,24 @@ fn start(separators: &[u32], banks: &[HashAlgorithm]) -> Vec<u8> {
     log
 }
 
-const ALL: [u32; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
+pub(crate) const ALL: [u32; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
 
-fn file(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+pub(crate) fn file(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
     let path = folder.join(name);
     fs::write(&path, bytes).expect("written");
     path
 }
 
-fn errors(output: &Output) -> String {
+pub(crate) fn errors(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("UTF-8")
 }
 
-fn document(output: &Output) -> Value {
+pub(crate) fn document(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
 /// The findings of a log: level and code, once each.
-fn codes(bytes: &[u8]) -> Vec<(Level, &'static str)> {
+pub(crate) fn codes(bytes: &[u8]) -> Vec<(Level, &'static str)> {
     let mut codes: Vec<_> =
         check(&BootLog::read(bytes)).iter().map(|finding| (finding.level, finding.code)).collect();
     codes.sort_unstable();

@@ -6,10 +6,14 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // what was skipped, and how much was compared
 
+#[path = "../support/fuzz_inputs.rs"]
+mod fuzz_inputs;
+
 mod against;
 mod command;
 mod corpus;
 mod documentation;
+mod filters;
 mod fixtures;
 mod formats;
 mod hostile;
@@ -19,3 +23,4 @@ mod oracle;
 mod quirks;
 mod regressions;
 mod terminal;
+mod trailing;

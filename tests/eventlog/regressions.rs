@@ -3,12 +3,11 @@
 use std::fs;
 use std::path::Path;
 
+use crate::fuzz_inputs::{Target, replay_inputs};
+
 // The fuzz targets and this test run the same code.
 #[path = "../../fuzz/targets/logs.rs"]
 mod logs;
-
-/// A fuzz target: its name, and what it does with an input.
-type Target = (&'static str, fn(&[u8]));
 
 const TARGETS: [Target; 8] = [
     ("event_log", logs::event_log),
@@ -23,17 +22,7 @@ const TARGETS: [Target; 8] = [
 
 #[test]
 fn inputs_that_once_found_something_find_nothing_now() {
-    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
-    let mut count = 0;
-    for (target, run) in TARGETS {
-        for folder in ["regressions", "seeds"] {
-            let Ok(inputs) = fs::read_dir(fuzz.join(folder).join(target)) else { continue };
-            for input in inputs {
-                run(&fs::read(input.expect("an entry").path()).expect("an input"));
-                count += 1;
-            }
-        }
-    }
+    let count = replay_inputs(&TARGETS, |run, bytes| run(bytes));
     assert!(count > 80, "{count}");
 }
 

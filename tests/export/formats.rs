@@ -379,8 +379,11 @@ fn write(example: &Example) -> Vec<(String, Vec<u8>)> {
     let output = if exporter.parts.is_empty() { folder.join("out") } else { folder.clone() };
     let mut arguments = vec!["--format", example.format, "--output", text(&output)];
     arguments.extend(example.arguments);
+    let report = crate::documents::folder(&format!("{test}-{}-report", example.format)).join("report.json");
+    arguments.extend(["--report", text(&report)]);
     let run = export(example.documents, &arguments);
     assert_eq!(run.code, Some(0), "{}: {}", example.format, run.stderr);
+    validate(&schemas().join("export-report.schema.json"), &read_json(&report));
     let version = concat!("\"version\": \"", env!("CARGO_PKG_VERSION"), "\"");
     let redact = |bytes: Vec<u8>| match example.format {
         "in-toto" => {

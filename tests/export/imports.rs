@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use premeasure::import::{Accepts, IMPORTERS, ImportError, detect, read};
+use premeasure::import::{Accepts, IMPORTERS, ImportError, detect, read, read_pcrlock_folder};
 use premeasure::tcg::{HashAlgorithm, PcrIndex};
 
-use crate::documents::{Doc, exported};
+use crate::documents::{Doc, export, exported, folder, text};
+use crate::support::{fixture, premeasure};
 
 const TWO: &[Doc] = &[Doc::Tiny257, Doc::Tiny262];
 
@@ -67,7 +68,8 @@ fn what_was_written_is_read_back() {
         }
     }
     assert_eq!(with("bottlerocket", &bank), lists);
-    let kms = with("aws-kms", &["--principal", "arn:aws:iam::1:role/x", "--admin", "arn:aws:iam::1:root"]);
+    let kms =
+        with("aws-kms", &["--principal", "arn:aws:iam::111122223333:role/x", "--admin", "111122223333"]);
     assert_eq!(kms.len(), 2);
     assert_eq!(kms[0][&4][0].len(), 96);
 }
@@ -132,6 +134,127 @@ fn records_extend_to_the_values() {
     }
 }
 
+/// `--format pcrlock -o FOLDER` holds all that a machine extends up to the firmware's hand-over, apart from the firmware's own
+/// records, which systemd ships: a real boot's log and TPM fit, those of another release don't.
+#[test]
+fn a_folder_of_components_is_compared_with_a_log() {
+    let folder = folder("import-pcrlock").join("components");
+    let run = export(TWO, &["--format", "pcrlock", "-o", text(&folder)]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let (policy, _) = read_pcrlock_folder(&folder).expect("a folder of components");
+    let Accepts::Components(components) = &policy.accepts else { panic!("components expected") };
+    let names: Vec<&str> = components.iter().map(|component| component.name.as_str()).collect();
+    assert_eq!(names[..2], ["350-action-efi-application", "500-separator"]);
+    assert!(names.contains(&"650-uki"), "{names:?}");
+    let uki = components.iter().find(|component| component.name == "650-uki").expect("650-uki");
+    assert_eq!(uki.variants.len(), 2);
+    for (case, code) in [("t-tiny-257", 0), ("j-shim-grub-bookworm", 1)] {
+        let log = fixture("boots").join(case).join("eventlog.bin");
+        let run = premeasure([
+            "compare",
+            text(&folder),
+            text(&log),
+            "--pcr",
+            "4,9",
+            "--stage",
+            "exit-boot-services",
+        ]);
+        assert_eq!(run.code, Some(code), "{case}: {}{}", run.text(), run.stderr);
+    }
+    // The verifier takes the folder too, as a policy of one moment: it goes on to ask whose quote it has to be.
+    let verify = ["verify", "--policy", text(&folder), "--nonce", "00", "--quote", "q", "--signature", "s"];
+    let run = premeasure(verify);
+    assert!(run.stderr.contains("nothing says whose quote it has to be"), "{}", run.stderr);
+    let run = premeasure([&verify[..], &["--stage", "ready"]].concat());
+    assert!(run.stderr.contains("--stage is for documents, this is of format pcrlock"), "{}", run.stderr);
+    // An empty file masks; a file that is no component is named.
+    std::fs::write(folder.join("100-masked.pcrlock"), "").expect("writable");
+    std::fs::write(folder.join("README"), "no component").expect("writable");
+    assert_eq!(read_pcrlock_folder(&folder).expect("a folder").0, policy);
+    std::fs::write(folder.join("100-odd.pcrlock"), "[]").expect("writable");
+    let error = read_pcrlock_folder(&folder).expect_err("no component").to_string();
+    assert!(error.contains("100-odd.pcrlock"), "{error}");
+}
+
+/// The operator's ConfigMap holds what the message holds.
+#[test]
+fn trustees_config_map_is_read() {
+    let of = |part: &str| {
+        let bytes = exported(TWO, &["--format", "trustee", "--accept-assumption", "all", "--part", part]);
+        let policy = detect(&bytes).expect("detected");
+        assert_eq!(policy.format, "trustee");
+        policy.accepts
+    };
+    assert_eq!(of("configmap"), of("message"));
+    // As the operator of Trusted Execution Clusters writes it, with its names.
+    let (one, other) = ("ab".repeat(32), "cd".repeat(32));
+    let records = format!(
+        r#"[{{"version":"0.1.0","name":"tpm_pcr4","expiration":"2028-01-01T00:00:00Z","value":["{one}","{other}"]}},{{"version":"0.1.0","name":"tpm_svn","expiration":"2028-01-01T00:00:00Z","value":["1"]}}]"#
+    );
+    let map = format!("apiVersion: v1\ndata:\n  reference-values.json: '{records}'\nkind: ConfigMap\n");
+    let policy = detect(map.as_bytes()).expect("detected");
+    assert_eq!(policy.format, "trustee");
+    assert_eq!(values(&policy.accepts), [BTreeMap::from([(4, vec![one, other])])]);
+}
+
+/// What the operator of Trusted Execution Clusters makes of the labels of two releases: each PCR has the values of both boots and
+/// no other, as the UKI and the kernel inside have the words of one part. With the word of the kernel there would be values
+/// that no machine can have.
+#[test]
+fn images_of_trusted_execution_clusters_combine_to_their_boots() {
+    let image = format!("registry.example.org/os@sha256:{}", "0".repeat(64));
+    let map = |documents: &[Doc], name: &str| -> serde_json::Value {
+        let arguments =
+            ["--format", "tec", "--image", &image, "--approved-image", name, "--part", "configmap"];
+        let yaml = String::from_utf8(exported(documents, &arguments)).expect("text");
+        serde_json::from_str(yaml.split_once("|\n").expect("a block").1).expect("JSON")
+    };
+    let lists = |images: &serde_json::Value| {
+        let data = serde_json::json!({ "image-pcrs.json": images.to_string() });
+        let config_map = serde_json::json!({ "kind": "ConfigMap", "data": data }).to_string();
+        let policy = detect(config_map.as_bytes()).expect("detected");
+        assert_eq!(policy.format, "tec");
+        policy.accepts
+    };
+    let boot = |document: Doc| {
+        let stage = ["--format", "env", "--bank", "sha256", "--stage", "exit-boot-services", "--pcr", "4,11"];
+        values(&read("env", &exported(&[document], &stage)).expect("env").accepts).remove(0)
+    };
+    // One image: its events, as in the label.
+    let one = map(&[Doc::Tiny257], "one");
+    assert!(matches!(lists(&one), Accepts::Components(_)));
+    // 262 no longer lets the firmware measure the kernel inside, so one has an event that the other lacks.
+    let mut two = one.clone();
+    two["two"] = map(&[Doc::Tiny262], "two")["two"].clone();
+    let mut expected: BTreeMap<u8, Vec<String>> = BTreeMap::new();
+    for boot in [boot(Doc::Tiny257), boot(Doc::Tiny262)] {
+        boot.into_iter().for_each(|(pcr, value)| expected.entry(pcr).or_default().extend(value));
+    }
+    expected.values_mut().for_each(|values| values.sort());
+    assert_eq!(values(&lists(&two)), [expected]);
+    // Two releases that both measure it: two boots, or with the other word four combinations.
+    let release = |word: &str| {
+        let (mut first, mut second) = (one["one"].clone(), one["one"].clone());
+        for (image, digit) in [(&mut first, "a"), (&mut second, "b")] {
+            for event in image["pcrs"][0]["events"].as_array_mut().expect("a list") {
+                let images = ["Pcr4Shim", "Pcr4Grub"].iter().position(|word| event["id"] == *word);
+                if let Some(number) = images {
+                    event["hash"] = [digit, &number.to_string()].concat().repeat(32).into();
+                }
+                if event["id"] == "Pcr4Grub" {
+                    event["id"] = word.into();
+                }
+            }
+        }
+        let four = PcrIndex::new(4);
+        let Accepts::PerPcr(lists) = lists(&serde_json::json!({ "a": first, "b": second })) else {
+            panic!("lists expected")
+        };
+        lists[&four].len()
+    };
+    assert_eq!((release("Pcr4Grub"), release("Pcr4Vmlinuz")), (2, 4));
+}
+
 #[test]
 fn odd_files_are_refused_with_the_place() {
     let sixty_four = "ab".repeat(32);
@@ -168,6 +291,16 @@ fn odd_files_are_refused_with_the_place() {
         ("corim", "x".to_owned(), "CoRIM"),
         ("azure-maa", "version=1.2;\n".to_owned(), "would accept any machine"),
         ("constellation-join-config", "kind: ConfigMap\n".to_owned(), "is missing"),
+        (
+            "tec",
+            format!(r#"{{"pcrs":[{{"id":4,"events":[{{"pcr":4,"hash":"{sixty_four}","id":"Pcr4Uki"}}]}}]}}"#),
+            "is no word of the label's closed list",
+        ),
+        (
+            "trustee",
+            "data:\n  reference_value: '{\"tpm_pcr11\": \"!\"}'\nkind: ConfigMap\n".to_owned(),
+            "is not base64url",
+        ),
         ("kairos", "kind: SealedVolume\n".to_owned(), "is missing"),
     ];
     for (format, text, expected) in cases {

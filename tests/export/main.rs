@@ -3,11 +3,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod clouds;
 mod consumers;
 mod documents;
 mod formats;
 mod imports;
 mod nitro;
+mod options;
 mod refusals;
 mod rego;
 mod signing;

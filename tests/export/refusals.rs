@@ -46,6 +46,14 @@ fn altered_measurements_and_values_are_refused() {
     assert!(stderr.contains("variants[0].pcrs[11]"), "{stderr}");
 }
 
+/// A boot without a name would be an entry without a name in a policy.
+#[test]
+fn a_variant_without_a_name_is_refused() {
+    let (code, stderr) = altered("nameless.json", |document| document["variants"][0]["id"] = json!(""));
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("variants: has a member without a name"), "{stderr}");
+}
+
 /// One word turns "nobody is known to extend it" into a value that seems to be measured; so does taking away what it rests on.
 #[test]
 fn an_assumption_that_passes_for_a_value_is_refused_everywhere() {
@@ -227,28 +235,6 @@ fn a_question_left_open_is_named_when_every_answer_is_accepted() {
 }
 
 #[test]
-fn where_the_format_can_warn_an_assumption_is_only_warned_about() {
-    let stdout = exported(
-        &[Doc::Tiny257],
-        &[
-            "--format",
-            "constellation",
-            "--csp",
-            "Azure",
-            "--attestation-variant",
-            "azure-tdx",
-            "--image-version",
-            "v1.0.0",
-        ],
-    );
-    let envelope: Value = serde_json::from_slice(&stdout).expect("JSON");
-    let map = &envelope["list"][0]["measurements"];
-    assert_eq!(map["12"]["warnOnly"], json!(true));
-    assert_eq!(map["11"]["warnOnly"], json!(false));
-    assert!(map.get("7").is_none() && map.get("0").is_none(), "a PCR that is not known was written");
-}
-
-#[test]
 fn nothing_enforced_is_an_error() {
     let run = export(&[Doc::Tiny257], &["--format", "keylime", "--pcr", "7,12"]);
     assert_eq!(run.code, Some(2));
@@ -401,84 +387,6 @@ fn options_of_other_formats_and_missing_ones_are_named() {
     assert!(run.stderr.contains("with bank sha384 only"), "{}", run.stderr);
 }
 
-/// Sets and enforcement as in Constellation's own tables (`internal/attestation/measurements`): seven PCRs are enforced
-/// everywhere, PCR 14 is compared without refusing everywhere but on QEMU. Firmware PCRs are not known here.
-#[test]
-fn constellation_enforces_the_same_on_every_cloud() {
-    let clouds: &[(&str, &[&str])] = &[
-        ("AWS", &["aws-nitro-tpm", "aws-sev-snp"]),
-        ("Azure", &["azure-sev-snp", "azure-tdx", "azure-trustedlaunch"]),
-        ("GCP", &["gcp-sev-es", "gcp-sev-snp"]),
-        ("OpenStack", &["qemu-vtpm"]),
-        ("QEMU", &["qemu-vtpm"]),
-    ];
-    for (csp, variant) in clouds.iter().flat_map(|(csp, variants)| variants.iter().map(move |v| (*csp, *v))) {
-        let mut arguments =
-            vec!["--format", "constellation", "--image-version", "v1.0.0", "--accept-assumption", "all"];
-        arguments.extend(["--csp", csp, "--attestation-variant", variant]);
-        let envelope: Value = serde_json::from_slice(&exported(&[Doc::Tiny257], &arguments)).expect("JSON");
-        let entry = &envelope["list"][0];
-        assert_eq!((&entry["csp"], &entry["attestationVariant"]), (&json!(csp), &json!(variant)));
-        let map = entry["measurements"].as_object().expect("an object");
-        let of = |warn_only: bool| -> Vec<u32> {
-            let chosen = map.iter().filter(|(_, value)| value["warnOnly"] == warn_only);
-            let mut pcrs: Vec<u32> = chosen.map(|(pcr, _)| pcr.parse().expect("a PCR")).collect();
-            pcrs.sort_unstable();
-            pcrs
-        };
-        assert_eq!(of(false), [4, 8, 9, 11, 12, 13, 15], "{csp} {variant}");
-        assert_eq!(of(true), if csp == "QEMU" { vec![] } else { vec![14] }, "{csp} {variant}");
-    }
-    let wrong = [
-        "--format",
-        "constellation",
-        "--image-version",
-        "v1.0.0",
-        "--csp",
-        "GCP",
-        "--attestation-variant",
-        "azure-tdx",
-    ];
-    assert_eq!(export(&[Doc::Tiny257], &wrong).code, Some(2));
-}
-
-#[test]
-fn constellation_merges_the_clouds_of_one_release_only() {
-    let folder = folder("merge");
-    let (aws, both) = (folder.join("aws.json"), folder.join("both.json"));
-    let base = ["--format", "constellation", "--accept-assumption", "all", "--image-version"];
-    let run = |more: &[&str]| export(&[Doc::Tiny257], &[&base[..], more].concat());
-    let first = run(&["v1.2.3", "--csp", "AWS", "--attestation-variant", "aws-sev-snp", "-o", text(&aws)]);
-    assert_eq!(first.code, Some(0), "{}", first.stderr);
-    let second = run(&[
-        "v1.2.3",
-        "--csp",
-        "GCP",
-        "--attestation-variant",
-        "gcp-sev-snp",
-        "--merge",
-        text(&aws),
-        "-o",
-        text(&both),
-    ]);
-    assert_eq!(second.code, Some(0), "{}", second.stderr);
-    let envelope: Value = read_json(&both);
-    let clouds: Vec<&str> = envelope["list"]
-        .as_array()
-        .expect("a list")
-        .iter()
-        .filter_map(|entry| entry["csp"].as_str())
-        .collect();
-    assert_eq!(clouds, ["AWS", "GCP"]);
-    let again =
-        run(&["v1.2.3", "--csp", "AWS", "--attestation-variant", "aws-sev-snp", "--merge", text(&aws)]);
-    assert_eq!(again.code, Some(2), "the same cloud twice");
-    let other =
-        run(&["v1.2.4", "--csp", "GCP", "--attestation-variant", "gcp-sev-snp", "--merge", text(&aws)]);
-    assert_eq!(other.code, Some(2));
-    assert!(other.stderr.contains("only entries of the same release"), "{}", other.stderr);
-}
-
 #[test]
 fn a_failed_export_leaves_the_old_file_alone() {
     let path = folder("atomic").join("policy.json");
@@ -537,82 +445,6 @@ fn values_that_change_after_the_exported_stage_are_named() {
     }
 }
 
-/// Without Secure Boot PCR 7 is the same for every image.
-#[test]
-fn aws_takes_pcr_7_alone_with_secure_boot_only() {
-    let kms = ["--format", "aws-kms", "--principal", "arn:aws:iam::111122223333:role/os"];
-    for format in [&["--format", "aws"][..], &kms] {
-        let run = export(&[Doc::Aws257], &[format, &["--pcr", "7"]].concat());
-        assert_eq!(run.code, Some(2), "{}", run.stderr);
-        assert!(run.stdout.is_empty() && run.stderr.contains("unless Secure Boot is on"), "{}", run.stderr);
-        exported(&[Doc::Aws257], &[format, &["--pcr", "4,7"]].concat());
-        let mut document: Value = read_json(Doc::Aws257.path());
-        document["scenarios"][0]["secure_boot"] = json!(true);
-        let path = folder("aws-secure-boot").join("document.json");
-        std::fs::write(&path, document.to_string()).expect("writable");
-        let run = premeasure([&["export", text(&path), "--pcr", "7"], format].concat());
-        assert_eq!(run.code, Some(0), "{}", run.stderr);
-    }
-}
-
-/// Constellation's reader finds an entry without looking at the case, and takes the first.
-#[test]
-fn constellation_merges_no_odd_entries() {
-    let folder = folder("merge-odd");
-    let arguments = |csp, variant| {
-        ["--format", "constellation", "--accept-assumption", "all", "--image-version", "v1.2.3", "--csp", csp]
-            .into_iter()
-            .chain(["--attestation-variant", variant])
-            .collect::<Vec<_>>()
-    };
-    let aws: Value =
-        serde_json::from_slice(&exported(&[Doc::Tiny257], &arguments("AWS", "aws-sev-snp"))).expect("JSON");
-    let merged = |change: &dyn Fn(&mut Value)| {
-        let mut other = aws.clone();
-        change(&mut other["list"]);
-        let path = folder.join("other.json");
-        std::fs::write(&path, other.to_string()).expect("writable");
-        let mut all = arguments("GCP", "gcp-sev-snp");
-        all.extend(["--merge", text(&path)]);
-        export(&[Doc::Tiny257], &all)
-    };
-    let spelt: Value =
-        serde_json::from_slice(&merged(&|list| list[0]["csp"] = json!("aws")).stdout).expect("JSON");
-    assert_eq!(spelt["list"][0]["csp"], "AWS");
-    let refused: [(Change<'_>, &str); 6] = [
-        (
-            &|list| {
-                list[0]["csp"] = json!("gcp");
-                list[0]["attestationVariant"] = json!("GCP-SEV-SNP");
-            },
-            "is there already",
-        ),
-        (
-            &|list| {
-                let mut again = list[0].clone();
-                again["csp"] = json!("Aws");
-                list.as_array_mut().expect("a list").push(again);
-            },
-            "is there already",
-        ),
-        (&|list| list[0]["csp"] = json!("Elsewhere"), "has no attestation variant"),
-        (&|list| list[0]["attestationVariant"] = json!("azure-tdx"), "has no attestation variant"),
-        (&|list| list[0]["measurements"] = json!({}), "enforces nothing"),
-        (
-            &|list| {
-                let map = list[0]["measurements"].as_object_mut().expect("an object");
-                map.values_mut().for_each(|value| value["warnOnly"] = json!(true));
-            },
-            "enforces nothing",
-        ),
-    ];
-    for (change, reason) in refused {
-        let run = merged(change);
-        assert_eq!(run.code, Some(2), "{reason}");
-        assert!(run.stdout.is_empty() && run.stderr.contains(reason), "{}", run.stderr);
-    }
-}
-
 /// What a reader does not get, or only warns about, must not be counted on.
 #[test]
 fn the_report_counts_only_what_was_written_and_is_enforced() {
@@ -654,23 +486,6 @@ fn the_report_counts_only_what_was_written_and_is_enforced() {
     };
     assert_eq!(values(&[Doc::Tiny257], &cloud("Azure", "azure-tdx")), [(4, true), (14, false)]);
     assert_eq!(values(&[Doc::Tiny257], &cloud("QEMU", "qemu-vtpm")), [(4, true)]);
-}
-
-/// What is sealed for one profile must not open in another unless somebody asked for it.
-#[test]
-fn pcrsig_of_several_profiles_has_to_be_asked_for() {
-    let mut document: Value = read_json(Doc::Tiny257.path());
-    document["variants"][0]["id"] = json!("other-profile");
-    document["scenarios"][0]["profile"] = json!(1);
-    let path = folder("profiles").join("document.json");
-    std::fs::write(&path, document.to_string()).expect("writable");
-    let key = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/export/keys/rsa-2048.pem");
-    let arguments = ["--format", "pcrsig", "--key", key];
-    let run = export(&[Doc::Tiny257], &[&arguments[..], &[text(&path)]].concat());
-    assert_eq!(run.code, Some(2), "{}", run.stderr);
-    assert!(run.stdout.is_empty() && run.stderr.contains("of different profiles (0, 1)"), "{}", run.stderr);
-    let chosen = ["--variant", "other-profile", text(&path)];
-    exported(&[Doc::Tiny257], &[&arguments[..], &chosen].concat());
 }
 
 /// YAML takes plain 1e3 for a number, true for a truth value and ~ for nothing.

@@ -32,6 +32,7 @@ fn every_form_and_key_verifies_here() {
         for form in ["dsse", "cosign", "bundle", "bundle-dsse"] {
             let signature = folder.join(format!("{name}-{form}"));
             sign(&document, form, &format!("{name}.pem"), &signature);
+            check_layout(form, &signature);
             let good = verify(&document, &signature, &format!("{name}.pub"));
             assert_eq!(good.code, Some(0), "{name} {form}: {}", good.stderr);
             let other = if *name == "p256" { "ed25519.pub" } else { "p256.pub" };
@@ -40,6 +41,51 @@ fn every_form_and_key_verifies_here() {
             assert_ne!(elsewhere.code, Some(0), "{name} {form}: another document");
             assert!(elsewhere.stdout.is_empty());
         }
+    }
+}
+
+/// Envelopes and bundles have the layout that `schemas/` describes, and the schemas notice what is missing.
+fn check_layout(form: &str, signature: &Path) {
+    let schema = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("schemas/{name}.schema.json"));
+        jsonschema::draft202012::new(&read_json(path)).expect("a schema")
+    };
+    let fits = |name: &str, value: &Value| {
+        let schema = schema(name);
+        assert!(schema.is_valid(value), "{name}: {value}");
+        for member in value.as_object().expect("an object").keys() {
+            let mut value = value.clone();
+            value.as_object_mut().expect("an object").remove(member).expect("a member");
+            assert!(!schema.is_valid(&value), "{name} without {member} is valid");
+        }
+    };
+    match form {
+        "cosign" => {}
+        "dsse" => fits("dsse", &read_json(signature)),
+        _ => {
+            let bundle: Value = read_json(signature);
+            fits("sigstore-bundle", &bundle);
+            if form == "bundle-dsse" {
+                fits("dsse", &bundle["dsseEnvelope"]);
+            }
+        }
+    }
+}
+
+/// A policy is no document and no statement, and its envelope does not say so.
+#[test]
+fn a_payload_is_called_what_it_is() {
+    let folder = folder("payload-types");
+    let policy = crate::documents::exported(&[Doc::Tiny257], &["--format", "keylime"]);
+    let cases: [(&str, &[u8], &str); 2] =
+        [("policy.json", &policy, "application/json"), ("text", b"version=1.2;", "application/octet-stream")];
+    for (name, bytes, kind) in cases {
+        let (file, envelope) = (folder.join(name), folder.join(format!("{name}.dsse")));
+        std::fs::write(&file, bytes).expect("writable");
+        sign(&file, "dsse", "p256.pem", &envelope);
+        assert_eq!(read_json::<Value>(&envelope)["payloadType"], kind);
+        check_layout("dsse", &envelope);
+        assert_eq!(verify(&file, &envelope, "p256.pub").code, Some(0));
     }
 }
 
@@ -52,18 +98,9 @@ fn openssl_verifies_detached_signatures() {
     let folder = folder("sign-openssl");
     let document = Doc::Tiny257.path();
     for name in KEYS {
-        let (signature, raw) = (folder.join(format!("{name}.sig")), folder.join(format!("{name}.der")));
+        let signature = folder.join(format!("{name}.sig"));
         sign(&document, "cosign", &format!("{name}.pem"), &signature);
-        tool(Command::new("openssl").args([
-            "base64",
-            "-d",
-            "-A",
-            "-in",
-            text(&signature),
-            "-out",
-            text(&raw),
-        ]));
-        openssl_verify(name, &document, &raw);
+        openssl_verify(name, &document, &signature);
     }
 }
 
@@ -83,17 +120,18 @@ fn openssl_verifies_dsse_envelopes() {
         let content = read(&document);
         let mut message = format!("DSSEv1 {} {kind} {} ", kind.len(), content.len()).into_bytes();
         message.extend_from_slice(&content);
-        let (encoded, base64, raw) =
-            (folder.join("message"), folder.join(format!("{name}.b64")), folder.join(format!("{name}.der")));
+        let (encoded, base64) = (folder.join("message"), folder.join(format!("{name}.b64")));
         std::fs::write(&encoded, message).expect("writable");
         std::fs::write(&base64, value["signatures"][0]["sig"].as_str().expect("a signature"))
             .expect("writable");
-        tool(Command::new("openssl").args(["base64", "-d", "-A", "-in", text(&base64), "-out", text(&raw)]));
-        openssl_verify(name, &encoded, &raw);
+        openssl_verify(name, &encoded, &base64);
     }
 }
 
-pub(crate) fn openssl_verify(name: &str, message: &Path, signature: &Path) {
+/// OpenSSL verifies a signature in base64 with the public key of this name.
+pub(crate) fn openssl_verify(name: &str, message: &Path, base64: &Path) {
+    let signature = &base64.with_extension("raw");
+    tool(Command::new("openssl").args(["base64", "-d", "-A", "-in", text(base64), "-out", text(signature)]));
     let public = key(&format!("{name}.pub"));
     let mut command = Command::new("openssl");
     if name == "ed25519" {

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::Value;
+
 use crate::documents::{Doc, folder, text};
-use crate::support::{fixture, read, skipped_without};
+use crate::support::{fixture, premeasure, read, skipped_without};
 
 /// A command of the text, and what it shows below; `exit code N` comes last when N is not 0.
 struct Example {
@@ -78,4 +80,27 @@ fn examples_of_the_text_print_what_it_shows() {
         text(&root.join("docs/exports.md")),
         wrong.join("\n")
     );
+}
+
+/// The table of formats says what `--list-formats --json` says.
+#[test]
+fn the_table_of_formats_is_that_of_the_program() {
+    let formats: Vec<Value> = premeasure(["export", "--list-formats", "--json"]).json();
+    let page = String::from_utf8(read(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/exports.md")))
+        .expect("UTF-8");
+    let rows: Vec<Vec<String>> = page
+        .lines()
+        .skip_while(|line| !line.starts_with("| format |"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| line.split('|').map(|cell| cell.trim().replace('`', "")).collect())
+        .collect();
+    assert_eq!(rows.len(), formats.len());
+    for (row, format) in rows.iter().zip(&formats) {
+        let stages = format["stages"].as_array().expect("a list");
+        let stage = if stages.len() == 1 { stages[0].as_str().expect("a stage") } else { "each phase" };
+        let of = |name: &str| format[name].as_str().expect("a text");
+        let said = [of("name"), &of("reader").replace('`', ""), stage, of("bank"), of("alternatives")];
+        assert_eq!(row[1..6], said);
+    }
 }

@@ -46,27 +46,7 @@ fn an_object_sealed_to_a_policy_digest_unseals_only_in_the_right_state() {
         let policies: Value = serde_json::from_slice(&policies).expect("JSON");
         let digest = policies[bank][0]["pol"].as_str().expect("a digest");
         std::fs::write(tpm.folder.join("policy"), hex::decode(digest).expect("hex")).expect("writable");
-        std::fs::write(tpm.folder.join("secret"), "secret").expect("writable");
-        tpm.run("tpm2_createprimary", &["-C", "o", "-c", "primary.ctx", "-Q"]);
-        tpm.run(
-            "tpm2_create",
-            &[
-                "-C",
-                "primary.ctx",
-                "-i",
-                "secret",
-                "-L",
-                "policy",
-                "-u",
-                "pub",
-                "-r",
-                "priv",
-                "-a",
-                "fixedtpm|fixedparent|noda",
-                "-Q",
-            ],
-        );
-        tpm.run("tpm2_load", &["-C", "primary.ctx", "-u", "pub", "-r", "priv", "-c", "sealed.ctx", "-Q"]);
+        seal(&tpm, "policy");
         let unseal = ["-c", "sealed.ctx", "-p", &format!("pcr:{bank}:11")];
         assert!(tpm.fails("tpm2_unseal", &unseal), "{bank}: unsealed before the boot");
         boot(&tpm, "enter-initrd");
@@ -75,6 +55,16 @@ fn an_object_sealed_to_a_policy_digest_unseals_only_in_the_right_state() {
         tpm.run("tpm2_pcrextend", &[&further]);
         assert!(tpm.fails("tpm2_unseal", &unseal), "{bank}: unsealed in another state");
     }
+}
+
+/// Seals the word `secret` to a policy's digest; the object is `sealed.ctx`.
+fn seal(tpm: &Tpm, policy: &str) {
+    std::fs::write(tpm.folder.join("secret"), "secret").expect("writable");
+    tpm.run("tpm2_createprimary", &["-C", "o", "-c", "primary.ctx", "-Q"]);
+    let parent_and_content = ["-C", "primary.ctx", "-i", "secret", "-L", policy];
+    let attributes = ["-u", "pub", "-r", "priv", "-a", "fixedtpm|fixedparent|noda", "-Q"];
+    tpm.run("tpm2_create", &[&parent_and_content[..], &attributes].concat());
+    tpm.run("tpm2_load", &["-C", "primary.ctx", "-u", "pub", "-r", "priv", "-c", "sealed.ctx", "-Q"]);
 }
 
 /// What systemd does with `.pcrsig`: the TPM verifies the signature of the policy, and PolicyAuthorize opens the object.
@@ -96,7 +86,6 @@ fn an_object_sealed_to_the_key_unseals_with_the_signed_policy() {
         std::fs::write(tpm.folder.join("signature.b64"), entry["sig"].as_str().expect("base64"))
             .expect("writable");
         tpm.run("openssl", &["base64", "-d", "-A", "-in", "signature.b64", "-out", "signature"]);
-        std::fs::write(tpm.folder.join("secret"), "secret").expect("writable");
         tpm.run(
             "tpm2_loadexternal",
             &["-C", "o", "-G", "rsa", "-u", text(&public), "-c", "key.ctx", "-n", "key.name", "-Q"],
@@ -108,26 +97,7 @@ fn an_object_sealed_to_the_key_unseals_with_the_signed_policy() {
             &["-S", "trial.ctx", "-L", "authorized", "-n", "key.name", "-i", "policy", "-Q"],
         );
         tpm.run("tpm2_flushcontext", &["trial.ctx"]);
-        tpm.run("tpm2_createprimary", &["-C", "o", "-c", "primary.ctx", "-Q"]);
-        tpm.run(
-            "tpm2_create",
-            &[
-                "-C",
-                "primary.ctx",
-                "-i",
-                "secret",
-                "-L",
-                "authorized",
-                "-u",
-                "pub",
-                "-r",
-                "priv",
-                "-a",
-                "fixedtpm|fixedparent|noda",
-                "-Q",
-            ],
-        );
-        tpm.run("tpm2_load", &["-C", "primary.ctx", "-u", "pub", "-r", "priv", "-c", "sealed.ctx", "-Q"]);
+        seal(&tpm, "authorized");
         tpm.run(
             "tpm2_loadexternal",
             &["-C", "o", "-G", "rsa", "-u", text(&public), "-c", "key.ctx", "-n", "key.name", "-Q"],

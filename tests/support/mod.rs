@@ -4,6 +4,7 @@
 pub(crate) mod boots;
 pub(crate) mod disks;
 pub(crate) mod document;
+pub(crate) mod fuzz_inputs;
 pub(crate) mod pe_builder;
 pub(crate) mod tcg2;
 pub(crate) mod tpm;

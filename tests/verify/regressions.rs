@@ -1,14 +1,10 @@
 //! The fuzzers' seeds, and inputs that once found something: replayed on stable.
 
-use std::fs;
-use std::path::Path;
+use crate::support::fuzz_inputs::{Target, replay_inputs};
 
 // The fuzz targets and this test run the same code.
 #[path = "../../fuzz/targets/verify.rs"]
 mod verify;
-
-/// A fuzz target: its name, and what it does with an input.
-type Target = (&'static str, fn(&[u8]));
 
 const TARGETS: [Target; 4] = [
     ("quote", verify::quote),
@@ -19,18 +15,9 @@ const TARGETS: [Target; 4] = [
 
 #[test]
 fn inputs_that_once_found_something_find_nothing_now() {
-    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
-    let mut count = 0;
-    for (target, run) in TARGETS {
-        for folder in ["regressions", "seeds"] {
-            let Ok(inputs) = fs::read_dir(fuzz.join(folder).join(target)) else { continue };
-            for input in inputs {
-                let bytes = fs::read(input.expect("an entry").path()).expect("an input");
-                // Cut anywhere too.
-                (0..=bytes.len()).for_each(|length| run(&bytes[..length]));
-                count += 1;
-            }
-        }
-    }
+    // Cut anywhere too.
+    let count = replay_inputs(&TARGETS, |run, bytes| {
+        (0..=bytes.len()).for_each(|length| run(&bytes[..length]));
+    });
     assert!(count >= 10, "{count}");
 }

@@ -272,6 +272,15 @@ fn live(root: &Path, sides: &mut Sides) -> anyhow::Result<()> {
 
 /// Finds out what a file is. Policies are only looked for where they make sense.
 fn identify(path: &Path, format: Option<&str>, policies: bool) -> anyhow::Result<Content> {
+    if policies && path.is_dir() && import::is_pcrlock_folder(path) {
+        let format = format.filter(|format| *format != "pcrlock");
+        if let Some(format) = format {
+            let text =
+                format!("{}: is a folder of .pcrlock components, not of format {format}", path.display());
+            return Err(hinted(text, "leave --policy-format out"));
+        }
+        return Ok(Content::Policy(import::read_pcrlock_folder(path)?.0));
+    }
     if path.is_dir() {
         return match HashAlgorithm::ALL.iter().any(|bank| path.join(format!("pcr-{bank}")).is_dir()) {
             true => Ok(Content::Registers(read_registers(path).with_context(|| path.display().to_string())?)),

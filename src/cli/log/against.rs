@@ -52,11 +52,13 @@ impl Comparison {
     }
 
     /// Whether a register's value proves the digests of its events in one bank; `None` when it was not given. A value
-    /// that known events after the log explain proves them too: nobody can choose digests that lead to it.
+    /// that known events after the log explain proves them too: nobody can choose digests that lead to it. A value that only
+    /// IMA's zero-padded SHA-1 digests lead to says nothing of this bank's digests: none of them was extended.
     pub(super) fn vouches(&self, bank: HashAlgorithm, register: Register) -> Option<bool> {
         let slot = register.slot()?;
         let row = self.rows.iter().find(|row| row.bank == bank && row.register == slot)?;
         match row.verdict {
+            Verdict::Continued(Continuation::PaddedIma(_)) => None,
             Verdict::Match | Verdict::Continued(_) => Some(true),
             Verdict::NeverExtended | Verdict::NotInLog | Verdict::Differs => Some(false),
             Verdict::BankNotInLog => None,
@@ -124,11 +126,21 @@ struct JsonRow {
     remark: Option<&'static str>,
 }
 
-pub(super) fn print_comparison(comparison: &Comparison, json: bool) -> anyhow::Result<()> {
-    if json {
-        let rows: Vec<JsonRow> = comparison.rows.iter().map(json_row).collect();
-        return print_json(&serde_json::json!({ "equal": !comparison.differs(), "registers": rows }));
-    }
+#[derive(Serialize)]
+struct JsonComparison {
+    equal: bool,
+    registers: Vec<JsonRow>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// `error` is why the logs end early, if they do.
+pub(super) fn print_comparison_json(comparison: &Comparison, error: Option<String>) -> anyhow::Result<()> {
+    let registers = comparison.rows.iter().map(json_row).collect();
+    print_json(&JsonComparison { equal: !comparison.differs(), registers, error })
+}
+
+pub(super) fn print_comparison(comparison: &Comparison) -> anyhow::Result<()> {
     let mut text = String::new();
     let mut bank = None;
     for chunk in comparison.rows.chunk_by(|a, b| a.bank == b.bank) {
@@ -161,11 +173,15 @@ fn words(row: &Row) -> (&'static str, anstyle::Style, String) {
         Verdict::Continued(Continuation::After(events)) => {
             ("extended after the log", CAUTION, format!("by {}", events.join(", then ")))
         }
-        Verdict::Continued(Continuation::Otherwise(why)) => ("equal, but", CAUTION, (*why).to_owned()),
-        Verdict::BankNotInLog => ("bank not in the log", CAUTION, String::new()),
-        Verdict::NotInLog => {
-            ("not in the log", BAD, format!("the machine has {}, the log has no event for it", row.given))
+        Verdict::Continued(Continuation::Otherwise(why) | Continuation::PaddedIma(why)) => {
+            ("equal, but", CAUTION, (*why).to_owned())
         }
+        Verdict::BankNotInLog => ("bank not in the log", CAUTION, String::new()),
+        Verdict::NotInLog => (
+            "not in the log",
+            BAD,
+            format!("extended after the log or past it, by what is not known: the machine has {}", row.given),
+        ),
         Verdict::Differs => {
             ("differs", BAD, format!("the log gives {replayed}, the machine has {}", row.given))
         }
@@ -177,7 +193,9 @@ fn json_row(row: &Row) -> JsonRow {
         Verdict::Match => ("equal", Vec::new(), None),
         Verdict::NeverExtended => ("never-extended", Vec::new(), None),
         Verdict::Continued(Continuation::After(events)) => ("extended-after-log", events.clone(), None),
-        Verdict::Continued(Continuation::Otherwise(why)) => ("equal", Vec::new(), Some(*why)),
+        Verdict::Continued(Continuation::Otherwise(why) | Continuation::PaddedIma(why)) => {
+            ("equal", Vec::new(), Some(*why))
+        }
         Verdict::BankNotInLog => ("bank-not-in-log", Vec::new(), None),
         Verdict::NotInLog => ("not-in-log", Vec::new(), None),
         Verdict::Differs => ("differs", Vec::new(), None),

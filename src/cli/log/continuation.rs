@@ -1,10 +1,9 @@
 //! What is known to extend a register after the firmware's log ended: tried until the values agree.
 
-use std::borrow::Cow;
-
 use super::aggregate;
 use crate::tcg::eventlog::{Pcr0Start, RegisterKind};
 use crate::tcg::timeline::BootLog;
+use crate::tcg::words::{self, extend_all};
 use crate::tcg::{Digest, EventType, PcrIndex, PcrValues, cel::Content, extend, ima};
 
 /// What explains a value that the log alone does not.
@@ -13,37 +12,10 @@ pub(super) enum Continuation {
     After(Vec<String>),
     /// The log is complete, but the machine did not do what it says.
     Otherwise(&'static str),
+    /// IMA's SHA-1 digests, with zeros behind them, lead to the value: not the digests of this bank that the log, or its
+    /// reader, has.
+    PaddedIma(&'static str),
 }
-
-/// Strings of `EV_EFI_ACTION` at the end of boot services: firmware logs them, but kernels that read the log
-/// without the final events table lose them.
-const EXIT_BOOT_SERVICES: [&[&str]; 4] = [
-    &[INVOCATION, SUCCESS],
-    &[INVOCATION, FAILURE],
-    &[INVOCATION, FAILURE, INVOCATION, SUCCESS],
-    &[FAILURE, INVOCATION, SUCCESS],
-];
-const INVOCATION: &str = "Exit Boot Services Invocation";
-const SUCCESS: &str = "Exit Boot Services Returned with Success";
-const FAILURE: &str = "Exit Boot Services Returned with Failure";
-
-/// Words that systemd measures into PCR 11, in order of a boot (systemd-pcrphase).
-const PHASES: [&str; 6] = ["enter-initrd", "leave-initrd", "sysinit", "ready", "shutdown", "final"];
-
-/// Words of systemd's own modes, from version 258 on, in PCR 11.
-const MODES: [&[&str]; 3] = [
-    &["factory-reset"],
-    &["storage-target-mode-start"],
-    &["storage-target-mode-start", "storage-target-mode-stop"],
-];
-
-/// Words that systemd measures elsewhere (systemd-tpm2-setup, from version 259 and 261 on).
-const OS_SEPARATOR: &str = "os-separator";
-const NVPCR_SEPARATOR: &str = "nvpcr-separator";
-
-/// File systems that systemd measures into PCR 15, of which no block device has a type, UUID, label or partition.
-const ROOT: &str = "file-system:/::::::";
-const VAR: &str = "file-system:/var::::::";
 
 /// What is known of the boot.
 pub(super) struct Boot<'b> {
@@ -60,11 +32,7 @@ pub(super) struct Boot<'b> {
 impl Boot<'_> {
     /// What explains that `register` holds `given`, and not `old` as the logs say.
     pub(super) fn find(&self, register: PcrIndex, old: Digest, given: Digest) -> Option<Continuation> {
-        let sequences = match self.kind {
-            RegisterKind::Mr => exit_boot_services(),
-            RegisterKind::Pcr => self.sequences(register),
-        };
-        let found = sequences.into_iter().find(|sequence| extend_all(old, sequence) == given);
+        let found = self.sequences(register).into_iter().find(|sequence| extend_all(old, sequence) == given);
         if let Some(sequence) = found {
             let events = sequence.iter().map(|word| format!("\"{word}\"")).collect();
             return Some(Continuation::After(events));
@@ -78,77 +46,20 @@ impl Boot<'_> {
         }
     }
 
-    fn sequences(&self, register: PcrIndex) -> Vec<Words> {
-        let separators = || vec![words(&[OS_SEPARATOR])];
-        match register.get() {
-            5 => {
-                let mut sequences = exit_boot_services();
-                let with_separator: Vec<_> = sequences
-                    .iter()
-                    .map(|sequence| [sequence.as_slice(), &words(&[OS_SEPARATOR])].concat())
-                    .collect();
-                sequences.extend(with_separator);
-                sequences.extend(separators());
-                sequences
-            }
-            9 => vec![
-                words(&[OS_SEPARATOR]),
-                words(&[NVPCR_SEPARATOR]),
-                words(&[OS_SEPARATOR, NVPCR_SEPARATOR]),
-            ],
-            0..=7 | 12..=14 => separators(),
-            11 => phases(),
-            15 => self.machine_words(),
-            _ => Vec::new(),
-        }
+    fn sequences(&self, register: PcrIndex) -> Vec<Vec<String>> {
+        let known = match (self.kind, register.get()) {
+            (RegisterKind::Mr, _) => words::exit_boot_services(),
+            (RegisterKind::Pcr, 11) => [words::sequences(register), words::mode_runs()].concat(),
+            (RegisterKind::Pcr, 15) => return words::identity_runs(self.machine_id),
+            (RegisterKind::Pcr, _) => words::sequences(register),
+        };
+        known.into_iter().map(|words| words.into_iter().map(str::to_owned).collect()).collect()
     }
-
-    /// The machine id, and file systems without a device behind them: the others have random names.
-    fn machine_words(&self) -> Vec<Words> {
-        let id: Words = self.machine_id.iter().map(|id| format!("machine-id:{id}").into()).collect();
-        let ids = if id.is_empty() { vec![Vec::new()] } else { vec![id, Vec::new()] };
-        let file_systems = [&[][..], &[ROOT], &[ROOT, VAR], &[VAR]];
-        let sequences = ids
-            .iter()
-            .flat_map(|id| file_systems.iter().map(move |names| [id.as_slice(), &words(names)].concat()));
-        sequences.filter(|sequence| !sequence.is_empty()).collect()
-    }
-}
-
-/// What is measured one after the other: text without a final NUL.
-type Words = Vec<Cow<'static, str>>;
-
-fn words(of: &[&'static str]) -> Words {
-    of.iter().map(|word| Cow::Borrowed(*word)).collect()
-}
-
-fn extend_all(old: Digest, sequence: &Words) -> Digest {
-    sequence.iter().fold(old, |value, word| extend(value, Digest::of(value.algorithm(), word.as_bytes())))
-}
-
-fn exit_boot_services() -> Vec<Words> {
-    EXIT_BOOT_SERVICES.iter().map(|sequence| words(sequence)).collect()
 }
 
 /// PCR 5 after each way in which boot services may have ended.
 pub(super) fn ended_boot_services(old: Digest) -> impl Iterator<Item = Digest> {
-    exit_boot_services().into_iter().map(move |sequence| extend_all(old, &sequence))
-}
-
-/// Every run of phases that a boot may have gone through, with and without those of an initrd, and with one of the
-/// modes that a boot may enter instead.
-fn phases() -> Vec<Words> {
-    let runs = (0..PHASES.len())
-        .flat_map(|start| (start.saturating_add(1)..=PHASES.len()).map(move |end| start..end));
-    let runs: Vec<&[&'static str]> = runs.filter_map(|run| PHASES.get(run)).collect();
-    let mut sequences: Vec<Words> = runs.iter().map(|run| words(run)).collect();
-    for run in std::iter::once(&[][..]).chain(runs) {
-        for (mode, at) in MODES.iter().flat_map(|mode| (0..=run.len()).map(move |at| (mode, at))) {
-            let (before, after) = run.split_at(at);
-            sequences.push(words(&[before, mode, after].concat()));
-        }
-    }
-    sequences
+    words::exit_boot_services().into_iter().map(move |sequence| extend_all(old, sequence))
 }
 
 /// Firmware that starts the TPM from another locality but does not say so.
@@ -183,5 +94,5 @@ fn padded_ima(logs: &[BootLog<'_>], given: Digest) -> Option<Continuation> {
         }
     }
     let text = "the kernel lacked this hash and extended IMA's SHA-1 digests with zeros behind them";
-    (value == given).then_some(Continuation::Otherwise(text))
+    (value == given).then_some(Continuation::PaddedIma(text))
 }

@@ -1,5 +1,6 @@
 //! Replaying a folder of logs: every core busy, memory flat, one line for each log.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
+use super::filter::unknown_bank;
 use super::input::{is_sound, logs_of, read_log, unusable, with_registers};
 use super::nv::{self, Indices, nv_indices};
 use super::replay::{Incomplete, Registers, ReplayArgs, incomplete, registers, warnings};
@@ -37,9 +39,12 @@ struct Line<'l> {
     error: Option<String>,
 }
 
+#[derive(Default)]
 struct Outcome {
     text: String,
     error: Option<String>,
+    /// What the logs have digests of.
+    banks: Vec<HashAlgorithm>,
 }
 
 pub(super) fn run(args: &ReplayArgs, folder: &Path) -> anyhow::Result<ExitCode> {
@@ -54,10 +59,12 @@ pub(super) fn run(args: &ReplayArgs, folder: &Path) -> anyhow::Result<ExitCode> 
     }
     let bar = bar(paths.len());
     let mut failed = 0_usize;
+    let mut banks = BTreeSet::new();
     for batch in paths.chunks(BATCH) {
         for (path, outcome) in batch.iter().zip(replay_all(args, folder, batch)) {
             bar.inc(1);
             output::print(&outcome.text)?;
+            banks.extend(outcome.banks);
             if let Some(error) = outcome.error {
                 failed = failed.saturating_add(1);
                 bar.suspend(|| output::warn(format!("{}: {error}", path.display())));
@@ -65,6 +72,9 @@ pub(super) fn run(args: &ReplayArgs, folder: &Path) -> anyhow::Result<ExitCode> 
         }
     }
     bar.finish_and_clear();
+    if let Some(bank) = args.bank.iter().find(|bank| !banks.contains(bank)) {
+        return Err(unknown_bank(*bank, &banks.into_iter().collect::<Vec<_>>()));
+    }
     if failed > 0 {
         output::note(format!("{failed} of {} files are no sound logs", paths.len()));
         return Ok(ExitCode::from(EXIT_ERROR));
@@ -88,7 +98,7 @@ fn line_of(name: &str, logs: &[BootLog<'_>], banks: &[HashAlgorithm]) -> anyhow:
         values: registers(&replay.values(), banks),
         nv: nv::json(&nv_indices(logs)),
         incomplete: incomplete(&replay, banks),
-        warnings: all_warnings(logs, &replay),
+        warnings: all_warnings(logs, &replay, banks),
         error: error_of(logs),
     };
     Ok(plain_json(&serde_json::to_string(&line)?).into_owned() + "\n")
@@ -103,11 +113,13 @@ fn error_of(logs: &[BootLog<'_>]) -> Option<String> {
 }
 
 /// What is odd about logs and their values; nobody reads a warning on standard error of ten thousand logs.
-fn all_warnings(logs: &[BootLog<'_>], replay: &Replay) -> Vec<String> {
+fn all_warnings(logs: &[BootLog<'_>], replay: &Replay, wanted: &[HashAlgorithm]) -> Vec<String> {
     let junk = logs.iter().filter_map(BootLog::junk).map(|(offset, length)| {
         format!("{length} bytes at {offset:#x}, behind the last record, are no records")
     });
-    warnings(replay).into_iter().chain(junk).collect()
+    let absent = wanted.iter().filter(|bank| !replay.banks().any(|other| other == **bank));
+    let absent = absent.map(|bank| format!("the log has no {bank} digests"));
+    warnings(replay).into_iter().chain(junk).chain(absent).collect()
 }
 
 /// Regular files of a folder and the folders in it. Links are not followed: a folder of captures has none, and a
@@ -157,13 +169,11 @@ fn take<'b>(next: &AtomicUsize, batch: &'b [PathBuf]) -> Option<(usize, &'b Path
 
 fn replay_one(args: &ReplayArgs, folder: &Path, path: &Path) -> Outcome {
     let name = path.strip_prefix(folder).unwrap_or(path).display().to_string();
-    match replay_text(args, &name, path) {
-        Ok((text, error)) => Outcome { text, error },
-        Err(error) => Outcome { text: String::new(), error: Some(format!("{error:#}")) },
-    }
+    replay_text(args, &name, path)
+        .unwrap_or_else(|error| Outcome { error: Some(format!("{error:#}")), ..Outcome::default() })
 }
 
-fn replay_text(args: &ReplayArgs, name: &str, path: &Path) -> anyhow::Result<(String, Option<String>)> {
+fn replay_text(args: &ReplayArgs, name: &str, path: &Path) -> anyhow::Result<Outcome> {
     let files = logs_of(name, read_log(path)?, false)?;
     let logs: Vec<BootLog<'_>> =
         files.iter().map(|file| with_registers(BootLog::read(&file.bytes), args.input.registers)).collect();
@@ -171,13 +181,15 @@ fn replay_text(args: &ReplayArgs, name: &str, path: &Path) -> anyhow::Result<(St
     if logs.iter().all(BootLog::is_empty) || (args.input.strict && !logs.iter().all(is_sound)) {
         // The caller names the file.
         let error = error.or_else(|| logs.iter().find(|log| !is_sound(log)).map(unusable));
-        return Ok((String::new(), error.or_else(|| Some("no records".to_owned()))));
+        let error = error.or_else(|| Some("no records".to_owned()));
+        return Ok(Outcome { error, ..Outcome::default() });
     }
+    let banks = timeline::banks(&logs);
     if args.json_lines {
-        return Ok((line_of(name, &logs, &args.bank)?, error));
+        return Ok(Outcome { text: line_of(name, &logs, &args.bank)?, error, banks });
     }
     let (replay, _) = timeline::replay(&logs)?;
-    let warnings = all_warnings(&logs, &replay);
+    let warnings = all_warnings(&logs, &replay, &args.bank);
     let events = logs.iter().map(BootLog::len).fold(0, usize::saturating_add);
     let mut text = format!("{}: {}, {events} events\n", printable(name), formats(&logs));
     for (bank, registers) in registers(&replay.values(), &args.bank) {
@@ -188,7 +200,7 @@ fn replay_text(args: &ReplayArgs, name: &str, path: &Path) -> anyhow::Result<(St
     for warning in warnings {
         text.push_str(&format!("  warning: {}\n", printable(&warning)));
     }
-    Ok((text, error))
+    Ok(Outcome { text, error, banks })
 }
 
 fn bar(logs: usize) -> ProgressBar {

@@ -13,9 +13,9 @@ use crate::cli::input::display_name;
 use crate::cli::output::{self, EXIT_ERROR, hinted};
 use crate::cli::predict::machine_id;
 use crate::source::read_registers;
+use crate::tcg::PcrValues;
 use crate::tcg::eventlog::{CcelTable, RegisterKind};
 use crate::tcg::timeline::{BootLog, overlaps};
-use crate::tcg::{HashAlgorithm, PcrValues};
 
 /// Bytes of a log. Firmware's areas have up to a mebibyte; IMA logs of busy servers have tens.
 pub(super) const MAX_LOG: u64 = 64 << 20;
@@ -184,6 +184,17 @@ impl Logs<'_> {
         }
     }
 
+    /// Why a log ends early, for documents: the first that does, by its name when there are several.
+    pub(super) fn error(&self) -> Option<String> {
+        let mut broken =
+            self.names.iter().zip(&self.logs).filter_map(|(name, log)| Some((name, log.error.as_ref()?)));
+        broken.next().map(
+            |(name, error)| {
+                if self.logs.len() > 1 { format!("{name}: {error}") } else { error.to_string() }
+            },
+        )
+    }
+
     /// Says on standard error where logs end early, and gives the exit code that follows from it.
     pub(super) fn report(&self, code: ExitCode) -> ExitCode {
         let mut broken = false;
@@ -204,19 +215,6 @@ impl Logs<'_> {
             }
         }
         if broken { ExitCode::from(EXIT_ERROR) } else { code }
-    }
-}
-
-/// Refuses banks that no log has: nothing would be shown, which looks like nothing to see.
-pub(super) fn known_banks(logs: &[BootLog<'_>], wanted: &[HashAlgorithm]) -> anyhow::Result<()> {
-    let known: Vec<HashAlgorithm> = logs.iter().flat_map(BootLog::banks).collect();
-    match wanted.iter().find(|bank| !known.contains(bank)) {
-        Some(bank) => {
-            let names: Vec<&str> = known.iter().map(|bank| bank.name()).collect();
-            let hint = format!("banks of the logs: {}", names.join(", "));
-            Err(hinted(format!("--bank {bank}: no log has digests of it"), hint))
-        }
-        None => Ok(()),
     }
 }
 

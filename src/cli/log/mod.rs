@@ -5,6 +5,7 @@ mod aggregate;
 mod check;
 mod continuation;
 mod convert;
+mod filter;
 mod folder;
 mod input;
 mod nv;

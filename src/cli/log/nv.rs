@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::cli::output::{CAUTION, FAINT, STRONG, styled};
 use crate::cli::table::{Align, Cell, Table};
 use crate::tcg::nvpcr::{self, NvPcr};
-use crate::tcg::timeline::{BootLog, LogFormat, merge};
+use crate::tcg::timeline::{BootLog, LogFormat, timeline};
 
 /// NV indices by their handle.
 pub(super) type Indices = BTreeMap<String, Index>;
@@ -35,8 +35,7 @@ pub(super) fn nv_indices(logs: &[BootLog<'_>]) -> Vec<NvPcr> {
     if !logs.iter().any(may_have) {
         return Vec::new();
     }
-    let timeline = merge(logs);
-    nvpcr::replay(timeline.iter().map(|entry| &entry.record))
+    nvpcr::replay(timeline(logs).map(|entry| entry.record))
 }
 
 pub(super) fn json(indices: &[NvPcr]) -> Indices {

@@ -7,9 +7,10 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::against::{compare, print_comparison};
+use super::against::{compare, print_comparison, print_comparison_json};
+use super::filter::known_banks;
 use super::folder;
-use super::input::{AgainstArgs, InputArgs, known_banks};
+use super::input::{AgainstArgs, InputArgs};
 use super::nv::{self, Indices, nv_indices};
 use crate::cli::output::{self, EXIT_DIFFERS, FAINT, STRONG, hinted, print, print_json, styled};
 use crate::cli::table::{Align, Cell, Table};
@@ -57,20 +58,25 @@ pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     }
     let files = args.input.read()?;
     let logs = args.input.parse(&files)?;
+    known_banks(&logs.logs, &args.bank)?;
     if args.json_lines {
         for (name, log) in logs.names.iter().zip(&logs.logs) {
             output::print(&folder::line(name, log, &args.bank)?)?;
         }
         return Ok(logs.report(ExitCode::SUCCESS));
     }
-    known_banks(&logs.logs, &args.bank)?;
     let outcome = timeline::replay(&logs.logs)?;
     let indices = nv_indices(&logs.logs);
+    let against = args.against.values()?;
     say(&logs.logs, &outcome.0);
-    let code = match args.against.values()? {
+    let code = match against {
         Some((given, machine_id)) => {
             let comparison = compare(&logs.logs, &outcome, &given, machine_id.as_deref(), &args.bank);
-            print_comparison(&comparison, args.json)?;
+            if args.json {
+                print_comparison_json(&comparison, logs.error())?;
+            } else {
+                print_comparison(&comparison)?;
+            }
             if comparison.differs() { ExitCode::from(EXIT_DIFFERS) } else { ExitCode::SUCCESS }
         }
         None if args.json => {
@@ -78,6 +84,7 @@ pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
                 banks: json(&outcome.0, &args.bank),
                 nv: nv::json(&indices),
                 incomplete: incomplete(&outcome.0, &args.bank),
+                error: logs.error(),
             })?;
             ExitCode::SUCCESS
         }
@@ -114,6 +121,8 @@ struct Values {
     nv: Indices,
     #[serde(skip_serializing_if = "Incomplete::is_empty")]
     incomplete: Incomplete,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 /// Registers by bank that have events without a digest of that bank.

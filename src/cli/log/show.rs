@@ -5,15 +5,17 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::against::{Comparison, compare};
-use super::input::{AgainstArgs, InputArgs, known_banks};
-use super::{show_html, show_json, show_text};
+use super::filter::known_banks;
+use super::input::{AgainstArgs, InputArgs};
+use super::{filter, show_html, show_json, show_text};
 use crate::cli::html::HtmlArgs;
 use crate::cli::output::EXIT_DIFFERS;
 use crate::report::MAX_JSON;
-use crate::tcg::event_data::{Context, Coverage, Decoded, Field, Rule, coverage, decode};
+use crate::tcg::cel::{Content, Management};
+use crate::tcg::event_data::{Context, Coverage, Decoded, Field, Rule, Value, coverage, decode};
 use crate::tcg::eventlog::Register;
-use crate::tcg::timeline::{BootLog, TimelineRecord, check_mergeable, merge, replay};
-use crate::tcg::{EventType, HashAlgorithm, cel::Content, ima};
+use crate::tcg::timeline::{BootLog, TimelineRecord, check_mergeable, replay, timeline};
+use crate::tcg::{AlgorithmId, HashAlgorithm, ima};
 
 /// Show the events of logs.
 ///
@@ -33,10 +35,11 @@ pub(super) struct ShowArgs {
     input: InputArgs,
 
     /// Only events of these PCRs (or measurement registers, by index)
-    #[arg(long, value_name = "N", value_delimiter = ',')]
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(0..=31))]
     pcr: Vec<u32>,
 
-    /// Only events of these types: names as EV_SEPARATOR, numbers, or the content types `systemd` and `ima_template`
+    /// Only events of these types: names as EV_SEPARATOR, also without EV_ or EV_EFI_, numbers, or content types of
+    /// canonical logs as `systemd` and `ima_template`
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
     types: Vec<String>,
 
@@ -64,9 +67,10 @@ pub(super) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
     let logs = args.input.parse(&files)?;
     check_mergeable(&logs.logs)?;
     known_banks(&logs.logs, args.bank.as_slice())?;
+    filter::known_types(&logs.logs, &args.types)?;
     let comparison = args.compare(&logs.logs)?;
     let bank = args.bank.or_else(|| usual_bank(&logs.logs, comparison.as_ref()));
-    let records = || merge(&logs.logs).into_iter().filter(|record| args.wants(record));
+    let records = || timeline(&logs.logs).filter(|record| args.wants(record));
     let events = || records().map(|record| Shown::new(record, bank, comparison.as_ref()));
     args.html.write(|| {
         let mut json = show_json::Bounded::new(MAX_JSON);
@@ -95,24 +99,9 @@ impl ShowArgs {
         let register = self.pcr.is_empty()
             || (!matches!(record.record.register, Register::Nv(_))
                 && self.pcr.contains(&record.record.register.index()));
-        let matches = |wanted: &String| match record.record.event_type() {
-            Some(event_type) => is_type(event_type, wanted),
-            None => record.record.content_type() == wanted,
-        };
+        let matches = |wanted: &String| filter::is_of_type(&record.record, wanted);
         register && (self.types.is_empty() || self.types.iter().any(matches))
     }
-}
-
-fn is_type(event_type: EventType, wanted: &str) -> bool {
-    let number = match wanted.strip_prefix("0x") {
-        Some(digits) => u32::from_str_radix(digits, 16).ok(),
-        None => wanted.parse().ok(),
-    };
-    let is_named = |name: &str| {
-        name.eq_ignore_ascii_case(wanted)
-            || name.strip_prefix("EV_").is_some_and(|short| short.eq_ignore_ascii_case(wanted))
-    };
-    number == Some(event_type.0) || event_type.name().is_some_and(is_named)
 }
 
 /// The bank that most is decided by: SHA-256 where the log has it, and where registers are given, one of theirs.
@@ -193,9 +182,21 @@ impl<'l> Shown<'l> {
         }
     }
 
-    /// How much of a field is proven.
+    /// How much of a field is proven: of one with parts, what is of them.
     pub(super) fn trust_of(&self, field: &Field) -> Trust {
-        if self.coverage.covers(&field.range) { Trust::Verified } else { Trust::Claimed }
+        let parts = match &field.value {
+            Value::Fields(parts) if !parts.is_empty() => parts,
+            _ if self.coverage.covers(&field.range) => return Trust::Verified,
+            _ => return Trust::Claimed,
+        };
+        let mut trusts = parts.iter().map(|part| self.trust_of(part));
+        let first = trusts.next().unwrap_or(Trust::Claimed);
+        if trusts.all(|trust| trust == first) { first } else { Trust::Partly }
+    }
+
+    /// Whether the value of the event's register proves its digest of this algorithm.
+    pub(super) fn proves(&self, algorithm: AlgorithmId) -> bool {
+        self.vouched == Some(true) && self.bank.map(HashAlgorithm::id) == Some(algorithm)
     }
 
     /// The type, as a word.
@@ -220,7 +221,6 @@ fn describe(decoded: Decoded<'_>) -> Described {
 
 fn other_content(content: &Content<'_>, digest: Option<crate::tcg::Digest>) -> (Described, Coverage) {
     use crate::tcg::Digest;
-    use crate::tcg::event_data::Value;
     let nothing = Coverage { rule: Rule::Nothing, range: 0..0 };
     let hashed = |bytes: &[u8]| {
         let proven = digest.is_some_and(|digest| Digest::of(digest.algorithm(), bytes) == digest);
@@ -250,11 +250,32 @@ fn other_content(content: &Content<'_>, digest: Option<crate::tcg::Digest>) -> (
                 vec![measured("n-ng", &file), measured("d-ng", &hash), beside("template", name.to_string())];
             ((format!("{file} {hash}"), None, fields), hashed(data))
         }
-        Content::Management(management) => ((format!("{management:?}"), None, Vec::new()), nothing),
+        Content::Management(management) => {
+            let (name, value) = management_words(*management);
+            ((format!("{name} {value}").trim_end().to_owned(), None, vec![beside(name, value)]), nothing)
+        }
         Content::Other(_, bytes) => {
             let text = crate::uefi::text::guess(bytes).unwrap_or_else(|| hex::encode(bytes));
-            ((text, None, Vec::new()), nothing)
+            ((text.clone(), None, vec![beside("content", text)]), nothing)
         }
         Content::PcClient { .. } => ((String::new(), None, Vec::new()), nothing),
+    }
+}
+
+/// A record about the log itself: what it is, and its value.
+fn management_words(management: Management) -> (&'static str, String) {
+    match management {
+        Management::Version { major, minor } => ("cel_version", format!("{major}.{minor}")),
+        Management::FirmwareEnd => ("firmware_end", String::new()),
+        Management::Timestamp(time) => ("cel_timestamp", time.to_string()),
+        Management::StateTransition(state) => {
+            let name = match state {
+                0 => "suspend",
+                1 => "hibernate",
+                2 => "kexec",
+                _ => return ("state_trans", state.to_string()),
+            };
+            ("state_trans", name.to_owned())
+        }
     }
 }

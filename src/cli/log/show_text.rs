@@ -6,7 +6,7 @@ use super::input::Logs;
 use super::show::{Shown, Trust};
 use crate::cli::output::{BAD, CAUTION, FAINT, GOOD, STRONG, print, printable, styled};
 use crate::cli::table::{Align, Cell, Table};
-use crate::tcg::event_data::{Field, Value};
+use crate::tcg::event_data::{Field, Value, txt_type_name};
 
 /// Digits of a digest in the table.
 const SHORT_DIGEST: usize = 16;
@@ -25,30 +25,34 @@ pub(super) fn print_table<'l>(
     if several {
         columns.insert(0, ("log", Align::Left));
     }
-    let mut table = Table::new(columns);
-    for event in events {
-        let mut cells = Vec::new();
+    let name = |index: usize| logs.names.get(index).copied().unwrap_or_default();
+    let rows = events.map(|event| {
+        let mut cells = cells(&event, compared);
         if several {
-            cells.push(Cell::from(logs.names.get(event.record.log).copied().unwrap_or_default()));
+            cells.insert(0, Cell::from(name(event.record.log)));
         }
-        let style = if event.problem.is_some() { BAD } else { anstyle::Style::new() };
-        cells.extend([
-            Cell::from(event.record.number.to_string()),
-            Cell::from(event.record.record.register.to_string()),
-            Cell::from(short_type(&event.type_name())),
-            Cell::styled(short_digest(&event), FAINT),
-        ]);
-        if compared {
-            let (word, style) = vouched(&event);
-            cells.push(Cell::styled(word, style));
-        }
-        cells.extend([
-            Cell::styled(event.trust().name(), trust_style(event.trust())),
-            Cell::styled(&event.summary, style),
-        ]);
-        table.row(cells);
+        cells
+    });
+    Table::new(columns).stream(rows, print)
+}
+
+fn cells(event: &Shown<'_>, compared: bool) -> Vec<Cell> {
+    let style = if event.problem.is_some() { BAD } else { anstyle::Style::new() };
+    let mut cells = vec![
+        Cell::from(event.record.number.to_string()),
+        Cell::from(event.record.record.register.to_string()),
+        Cell::from(short_type(&event.type_name())),
+        Cell::styled(short_digest(event), FAINT),
+    ];
+    if compared {
+        let (word, style) = vouched(event);
+        cells.push(Cell::styled(word, style));
     }
-    print(&table.render(0))
+    cells.extend([
+        Cell::styled(event.trust().name(), trust_style(event.trust())),
+        Cell::styled(&event.summary, style),
+    ]);
+    cells
 }
 
 /// What the register's value says of the event's digest.
@@ -96,16 +100,28 @@ fn verbose(logs: &Logs<'_>, event: &Shown<'_>) -> String {
     };
     let head = format!("{log}#{} {} {}", event.record.number, register(event), event.type_name());
     // Writing to a String does not fail.
-    let _ = writeln!(text, "{}  {}", styled(STRONG, printable(&head)), printable(&event.summary));
+    let _ = writeln!(
+        text,
+        "{}  {}  {}",
+        styled(STRONG, printable(&head)),
+        mark(event.trust()),
+        printable(&event.summary)
+    );
+    // A digest proves data; what proves a digest is the value of its register.
+    let of_digest = |bank| if event.proves(bank) { Trust::Verified } else { Trust::Claimed };
     if record.is_extended() {
         for (algorithm, digest) in record.digests.iter() {
-            let _ = writeln!(text, "  {:<8}  {}", algorithm.to_string(), hex::encode(digest));
+            let mark = mark_wide(of_digest(algorithm));
+            let _ = writeln!(text, "  {mark}  {:<8}  {}", algorithm.to_string(), hex::encode(digest));
         }
     }
     if event.vouched.is_some() {
         let (word, style) = vouched(event);
         let _ = writeln!(text, "  {}  the value of {}", styled(style, word), register(event));
     }
+    let of_txt = record.event_type().and_then(txt_type_name).map(|name| format!(" ({name})"));
+    let name = event.type_name() + of_txt.as_deref().unwrap_or_default();
+    let _ = writeln!(text, "  {}  EventType  {}", mark_wide(Trust::Claimed), printable(&name));
     if let Some(problem) = &event.problem {
         let _ = writeln!(text, "  {}  {}", styled(BAD, "undecodable"), printable(problem));
     }
@@ -124,8 +140,7 @@ fn register(event: &Shown<'_>) -> String {
 }
 
 fn write_field(text: &mut String, event: &Shown<'_>, field: &Field, depth: usize) {
-    let trust = event.trust_of(field);
-    let mark = styled(trust_style(trust), format!("{:<8}", trust.name()));
+    let mark = mark_wide(event.trust_of(field));
     let indent = "  ".repeat(depth);
     let name = printable(&field.name);
     let _ = match &field.value {
@@ -141,6 +156,15 @@ fn write_field(text: &mut String, event: &Shown<'_>, field: &Field, depth: usize
         Value::Hex(number) => writeln!(text, "  {mark}  {indent}{name}  {number:#x}"),
         Value::Bytes(bytes) => writeln!(text, "  {mark}  {indent}{name}  {bytes}"),
     };
+}
+
+fn mark(trust: Trust) -> String {
+    styled(trust_style(trust), trust.name())
+}
+
+/// As wide as the longest of the three words.
+fn mark_wide(trust: Trust) -> String {
+    styled(trust_style(trust), format!("{:<8}", trust.name()))
 }
 
 fn trust_style(trust: Trust) -> anstyle::Style {

@@ -223,8 +223,25 @@ fn policy(args: &VerifyArgs) -> anyhow::Result<Policy> {
         stages: args.stages.clone(),
         allow_sha1: args.allow_sha1,
     };
-    let bytes = read_small(&args.policy, import::MAX_POLICY)?;
     let name = args.policy.display().to_string();
+    let explained = |error: PolicyError| {
+        let remedy = error.remedy();
+        hinted(format!("{name}: {error}"), remedy)
+    };
+    let of_one_moment = |format: &str| {
+        hinted(
+            format!("{name}: --stage is for documents, this is of format {format}"),
+            "leave --stage out: the values were taken at one moment",
+        )
+    };
+    if args.policy.is_dir() && import::is_pcrlock_folder(&args.policy) {
+        let (values, digest) = import::read_pcrlock_folder(&args.policy)?;
+        return match args.stages.as_slice() {
+            [] => Policy::from_values(&values, digest, &selection).map_err(explained),
+            _ => Err(of_one_moment(values.format)),
+        };
+    }
+    let bytes = read_small(&args.policy, import::MAX_POLICY)?;
     let policy = if is_document(&bytes) {
         let loaded = crate::export::load(&display_name(&args.policy), &bytes).map_err(|error| {
             let hint = error.hint();
@@ -236,17 +253,11 @@ fn policy(args: &VerifyArgs) -> anyhow::Result<Policy> {
             hinted(format!("{name}: {error}"), "premeasure predict IMAGE -o reference.json makes a document")
         })?;
         if !args.stages.is_empty() {
-            return Err(hinted(
-                format!("{name}: --stage is for documents, this is of format {}", values.format),
-                "leave --stage out: the values were taken at one moment",
-            ));
+            return Err(of_one_moment(values.format));
         }
         Policy::from_values(&values, Digest::of(HashAlgorithm::Sha256, &bytes), &selection)
     };
-    policy.map_err(|error: PolicyError| {
-        let remedy = error.remedy();
-        hinted(format!("{name}: {error}"), remedy)
-    })
+    policy.map_err(explained)
 }
 
 fn is_document(bytes: &[u8]) -> bool {

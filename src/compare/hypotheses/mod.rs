@@ -26,11 +26,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::causes::{Cause, Code};
-use super::later;
 use super::model::{Candidate, Event, ExpectedPcr};
 use super::nearest::Pair;
 use crate::boot::Stage;
 use crate::tcg::eventlog::Pcr0Start;
+use crate::tcg::words::sequences;
 use crate::tcg::{Digest, HashAlgorithm, PcrIndex, extend};
 
 pub use deviation::{Deviation, Edit};
@@ -212,7 +212,7 @@ fn tails(facts: &Facts<'_>, pcr: PcrIndex) -> Vec<Vec<Digest>> {
     }
     // Kernels without the final events table lose what firmware measures at the end, but a prediction has it.
     if tails.is_empty() {
-        let words = later::sequences(pcr);
+        let words = sequences(pcr);
         let words = words.iter().filter(|words| words.len() <= 2);
         tails.extend(words.map(|words| words.iter().map(|word| facts.hash(word.as_bytes())).collect()));
     }

@@ -4,8 +4,8 @@ use super::Facts;
 use super::deviation::{Deviation, Edit};
 use crate::boot::Stage;
 use crate::compare::causes::Code;
-use crate::compare::later::{OS_SEPARATOR, PHASES};
 use crate::compare::topic::Topic;
+use crate::tcg::words::{OS_SEPARATOR, phase_runs};
 use crate::tcg::{Digest, PcrIndex};
 
 /// PCRs that get the `os-separator` (systemd-pcrosseparator.service).
@@ -40,10 +40,8 @@ fn other_stages(facts: &Facts<'_>) -> Vec<Deviation> {
 /// Phase words that the prediction does not have, or has otherwise.
 fn phases(facts: &Facts<'_>) -> Vec<Deviation> {
     let pcr = PcrIndex::new(11);
-    let runs = (0..PHASES.len())
-        .flat_map(|start| (start.saturating_add(1)..=PHASES.len()).map(move |end| start..end));
-    let words = runs.filter_map(|run| PHASES.get(run));
-    words
+    phase_runs()
+        .into_iter()
         .map(|words| {
             let digests: Vec<Digest> = words.iter().map(|word| facts.hash(word.as_bytes())).collect();
             let detail = format!("systemd went on with {}", words.join(", "));

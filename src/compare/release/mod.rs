@@ -142,8 +142,9 @@ pub struct ReleaseBoot {
 #[must_use]
 pub fn boots(old: &Document, new: &Document, stage: Stage) -> Vec<ReleaseBoot> {
     let bank = common_bank(old, new);
-    let (ours, theirs) =
-        (expectation_of_document("", old).candidates, expectation_of_document("", new).candidates);
+    let candidates =
+        |document: &Document| expectation_of_document("", document, RegisterKind::Pcr).candidates;
+    let (ours, theirs) = (candidates(old), candidates(new));
     let (pairs, ..) = paired(&old.images, &new.images);
     let mut boots = Vec::new();
     for (image, (old, new)) in pairs.into_iter().enumerate() {

@@ -133,7 +133,12 @@ fn read_digests<'a>(cursor: &mut Cursor<'a>) -> Result<RecordDigests<'a>, ParseE
         let start = cursor.here();
         let (mut algorithm, mut digest) = (None, None);
         for _ in 0..cursor.map("digest", 2)? {
-            match cursor.read("digest", |d| d.u64())? {
+            let key = cursor.read("digest", |d| d.u64())?;
+            cursor.refuse_twice(
+                "digest",
+                (key == 0 && algorithm.is_some()) || (key == 1 && digest.is_some()),
+            )?;
+            match key {
                 0 => algorithm = Some(AlgorithmId(cursor.read("hashAlg", |d| d.u16())?)),
                 1 => digest = Some(cursor.read("digest", |d| d.bytes())?),
                 other => {
@@ -147,7 +152,7 @@ fn read_digests<'a>(cursor: &mut Cursor<'a>) -> Result<RecordDigests<'a>, ParseE
             return Err(invalid("lacks its algorithm or value"));
         };
         digests
-            .push(algorithm, Cow::Borrowed(digest))
+            .push(algorithm, digest)
             .map_err(|_| invalid("is there twice, or its length is not the algorithm's"))?;
     }
     Ok(digests)
@@ -203,7 +208,9 @@ fn pair<'a, A, B>(
     let start = cursor.here();
     let (mut a, mut b) = (None, None);
     for _ in 0..cursor.map(what, 2)? {
-        match cursor.read(what, |d| d.u64())? {
+        let key = cursor.read(what, |d| d.u64())?;
+        cursor.refuse_twice(what, (key == 0 && a.is_some()) || (key == 1 && b.is_some()))?;
+        match key {
             0 => a = Some(first(cursor)?),
             1 => b = Some(second(cursor)?),
             other => {
@@ -283,6 +290,12 @@ impl<'a> Cursor<'a> {
             Some(found) => Err(self.error(what, ParseErrorKind::TooLarge { found, limit })),
             None => Err(self.error(what, ParseErrorKind::Invalid("is of indefinite length"))),
         }
+    }
+
+    /// A map whose readers might each take another of two equal keys is no record (RFC 8949, section 5.6).
+    fn refuse_twice(&self, what: &'static str, is_twice: bool) -> Result<(), ParseError> {
+        let kind = ParseErrorKind::Invalid("has a key a second time");
+        if is_twice { Err(self.error(what, kind)) } else { Ok(()) }
     }
 
     fn here(&self) -> ParseError {

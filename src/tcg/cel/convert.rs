@@ -15,15 +15,10 @@ pub fn record_of<'l>(log: &EventLog<'_>, event: &Event<'l>) -> Record<'l> {
 
 /// An event as a record of this register.
 pub(crate) fn record_in<'l>(register: Register, event: &Event<'l>) -> Record<'l> {
-    let mut digests = RecordDigests::default();
-    for (algorithm, digest) in event.digests.iter() {
-        // The log's reader has checked what a record checks: no algorithm twice, no wrong length.
-        let _ = digests.push(algorithm, Cow::Borrowed(digest));
-    }
     Record {
         recnum: None,
         register,
-        digests,
+        digests: RecordDigests::in_log(event.digests),
         content: Content::PcClient { event_type: event.event_type, data: Cow::Borrowed(event.data) },
         offset: event.data_offset,
     }

@@ -7,6 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::json::Unique;
 use crate::tcg::eventlog::{Register, RegisterKind};
 use crate::tcg::{AlgorithmId, EventType, HashAlgorithm};
 
@@ -51,7 +52,7 @@ pub fn read_json_sequence(bytes: &[u8]) -> Records<'static> {
         if text.trim_ascii().is_empty() {
             continue;
         }
-        let read = serde_json::from_slice::<JsonRecord>(text)
+        let read = serde_json::from_slice::<ReadRecord>(text)
             .map_err(|error| {
                 let place = offset_of(text, error.line(), error.column());
                 (start.saturating_add(place), without_place(&error))
@@ -92,7 +93,7 @@ impl<'de> Visitor<'de> for Log<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<(), A::Error> {
-        while let Some(record) = sequence.next_element::<JsonRecord>()? {
+        while let Some(record) = sequence.next_element::<ReadRecord>()? {
             if self.0.len() >= MAX_RECORDS {
                 return Err(serde::de::Error::custom(format!("more than {MAX_RECORDS} records")));
             }
@@ -119,21 +120,33 @@ impl<'de> Visitor<'de> for Log<'_> {
     }
 }
 
-/// A record as it stands in the file.
-#[derive(Debug, Serialize, Deserialize)]
+/// A record to write.
+#[derive(Debug, Serialize)]
 pub(super) struct JsonRecord {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) recnum: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) pcr: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) nv_index: Option<u32>,
     /// Not in the specification, which has no confidential guests: the index of the measurement register.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) ccmr: Option<u32>,
     pub(super) digests: Vec<JsonDigest>,
     pub(super) content_type: String,
     pub(super) content: Value,
+}
+
+/// A record as it stands in the file.
+#[derive(Deserialize)]
+struct ReadRecord {
+    recnum: Option<u64>,
+    pcr: Option<u32>,
+    nv_index: Option<u32>,
+    ccmr: Option<u32>,
+    digests: Vec<JsonDigest>,
+    content_type: String,
+    content: Unique,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -179,16 +192,16 @@ struct JsonManagement {
     data: Value,
 }
 
-impl JsonRecord {
+impl ReadRecord {
     fn into_record(self, offset: u64) -> Result<Record<'static>, String> {
         let register = self.register()?;
         let mut digests = RecordDigests::default();
         for digest in &self.digests {
             let algorithm = algorithm(&digest.algorithm)?;
             let bytes = hex::decode(&digest.digest).map_err(|error| format!("digests.digest: {error}"))?;
-            digests.push(algorithm, Cow::Owned(bytes)).map_err(|error| format!("digests: {error}"))?;
+            digests.push(algorithm, &bytes).map_err(|error| format!("digests: {error}"))?;
         }
-        let content = content(&self.content_type, self.content)?;
+        let content = content(&self.content_type, self.content.0)?;
         Ok(Record { recnum: self.recnum, register, digests, content, offset })
     }
 

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use crate::tcg::eventlog::Register;
+use crate::bytes::Reader;
+use crate::tcg::eventlog::{Digests, Register};
 use crate::tcg::{AlgorithmId, Digest, EventType, HashAlgorithm};
 
 /// A record. **Unverified**: only a replay against known registers proves its digests.
@@ -21,8 +22,19 @@ pub struct Record<'a> {
 }
 
 /// The digests of a record, in the order of the record.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct RecordDigests<'a>(Vec<(AlgorithmId, Cow<'a, [u8]>)>);
+///
+/// A log may have a million records, so they cost little: those of a firmware log stay where they are in its bytes,
+/// others are one allocation.
+#[derive(Debug, Clone)]
+pub struct RecordDigests<'a>(Stored<'a>);
+
+#[derive(Debug, Clone)]
+enum Stored<'a> {
+    /// As they stand in a firmware log.
+    InLog(Digests<'a>),
+    /// Of each: the algorithm (2 bytes, little-endian), the length (1 byte), the digest.
+    Packed(Vec<u8>),
+}
 
 /// Why a digest is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -100,49 +112,103 @@ impl<'a> RecordDigests<'a> {
     /// Digests that a record may have.
     pub const MAX: usize = 16;
 
+    /// The digests of a firmware log's event. That log's reader has checked what [`push`](Self::push) checks.
+    pub(super) fn in_log(digests: Digests<'a>) -> Self {
+        Self(Stored::InLog(digests))
+    }
+
     /// Keeps those of wanted banks, and those of algorithms that we do not know.
     pub(crate) fn retain(&mut self, wanted: impl Fn(HashAlgorithm) -> bool) {
-        self.0.retain(|(algorithm, _)| algorithm.known().is_none_or(&wanted));
+        let mut kept = Vec::new();
+        for (algorithm, digest) in self.iter().filter(|(algorithm, _)| algorithm.known().is_none_or(&wanted))
+        {
+            pack(&mut kept, algorithm, digest);
+        }
+        self.0 = Stored::Packed(kept);
     }
 
     /// Adds one.
     ///
     /// # Errors
     /// When the algorithm has one already, or the length is not its.
-    pub fn push(&mut self, algorithm: AlgorithmId, digest: Cow<'a, [u8]>) -> Result<(), DigestError> {
-        if self.0.len() >= Self::MAX {
+    pub fn push(&mut self, algorithm: AlgorithmId, digest: &[u8]) -> Result<(), DigestError> {
+        if self.iter().count() >= Self::MAX {
             return Err(DigestError::TooMany);
         }
-        if self.0.iter().any(|(other, _)| *other == algorithm) {
+        if self.iter().any(|(other, _)| other == algorithm) {
             return Err(DigestError::Twice);
         }
         let wrong = match algorithm.known() {
             Some(known) => known.size() != digest.len(),
-            None => digest.is_empty() || digest.len() > 128,
+            None => digest.is_empty() || digest.len() > MAX_UNKNOWN,
         };
         if wrong {
             return Err(DigestError::Length(digest.len()));
         }
-        self.0.push((algorithm, digest));
+        if let Stored::InLog(_) = self.0 {
+            self.retain(|_| true);
+        }
+        if let Stored::Packed(bytes) = &mut self.0 {
+            pack(bytes, algorithm, digest);
+        }
         Ok(())
     }
 
     /// The digest of one bank.
     #[must_use]
     pub fn get(&self, bank: HashAlgorithm) -> Option<Digest> {
-        let (_, digest) = self.0.iter().find(|(algorithm, _)| *algorithm == bank.id())?;
+        let (_, digest) = self.iter().find(|(algorithm, _)| *algorithm == bank.id())?;
         Digest::from_bytes(bank, digest)
     }
 
-    /// Algorithm and digest, in order.
+    /// Algorithm and digest, in order. Allocates nothing.
     pub fn iter(&self) -> impl Iterator<Item = (AlgorithmId, &[u8])> {
-        self.0.iter().map(|(algorithm, digest)| (*algorithm, &**digest))
+        let (in_log, packed) = match &self.0 {
+            Stored::InLog(digests) => (Some(digests.iter()), None),
+            Stored::Packed(bytes) => (None, Some(unpack(bytes))),
+        };
+        in_log.into_iter().flatten().chain(packed.into_iter().flatten())
     }
 
     /// The banks that we can compute, in order.
     pub fn banks(&self) -> impl Iterator<Item = HashAlgorithm> + '_ {
-        self.0.iter().filter_map(|(algorithm, _)| algorithm.known())
+        self.iter().filter_map(|(algorithm, _)| algorithm.known())
     }
+}
+
+impl Default for RecordDigests<'_> {
+    fn default() -> Self {
+        Self(Stored::Packed(Vec::new()))
+    }
+}
+
+/// Where the digests are makes no difference.
+impl PartialEq for RecordDigests<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for RecordDigests<'_> {}
+
+/// Bytes of a digest of an algorithm that we do not know. Its length is packed into a byte.
+const MAX_UNKNOWN: usize = 128;
+
+fn pack(bytes: &mut Vec<u8>, algorithm: AlgorithmId, digest: &[u8]) {
+    bytes.reserve_exact(digest.len().saturating_add(3));
+    bytes.extend_from_slice(&algorithm.0.to_le_bytes());
+    bytes.push(u8::try_from(digest.len()).unwrap_or(u8::MAX));
+    bytes.extend_from_slice(digest);
+}
+
+fn unpack(bytes: &[u8]) -> impl Iterator<Item = (AlgorithmId, &[u8])> {
+    let mut reader = Reader::new(bytes);
+    std::iter::from_fn(move || {
+        // Nothing is left, or it was packed here.
+        let algorithm = AlgorithmId(reader.u16("hashAlg").ok()?);
+        let length = reader.u8("length").ok()?;
+        Some((algorithm, reader.take(length.into(), "digest").ok()?))
+    })
 }
 
 impl Record<'_> {

@@ -100,7 +100,7 @@ fn read_digests<'a>(mut reader: Reader<'a>) -> Result<RecordDigests<'a>, ParseEr
     while !reader.is_empty() {
         let start = reader;
         let (algorithm, value) = read_field(&mut reader, "DIGESTS")?;
-        digests.push(AlgorithmId(algorithm.into()), Cow::Borrowed(value.peek())).map_err(|_| {
+        digests.push(AlgorithmId(algorithm.into()), value.peek()).map_err(|_| {
             let why = "a digest is there twice, or its length is not the algorithm's";
             start.error("DIGESTS", ParseErrorKind::Invalid(why))
         })?;

@@ -3,9 +3,9 @@
 use crate::tcg::event_data::{Rule, coverage};
 use crate::tcg::{Digest, EventType};
 
-use super::{Facts, Finding, FirmwareEvent, Level};
+use super::{Facts, Finding, Findings, FirmwareEvent, Level};
 
-pub(super) fn check(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn check(facts: &Facts<'_>, findings: &mut Findings<'_>) {
     for event in facts.firmware().filter(|event| must_agree(event.event_type)) {
         for bank in event.record.digests.banks() {
             if let Some(digest) = event.record.digests.get(bank) {

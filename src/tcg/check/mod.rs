@@ -16,6 +16,7 @@ mod userspace;
 
 pub use quirks::{QUIRKS, Quirk};
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::cel::Record;
@@ -67,7 +68,7 @@ pub struct Finding {
 #[must_use]
 pub fn check(log: &BootLog<'_>) -> Vec<Finding> {
     let facts = Facts::of(log);
-    let mut findings = Vec::new();
+    let mut findings = Findings::new(&facts);
     structure::check(log, &facts, &mut findings);
     separators::check(&facts, &mut findings);
     singletons::check(&facts, &mut findings);
@@ -75,31 +76,46 @@ pub fn check(log: &BootLog<'_>) -> Vec<Finding> {
     userspace::check(&facts, &mut findings);
     numbers::check(&facts, &mut findings);
     order::check(&facts, &mut findings);
-    for finding in &mut findings {
-        quirks::explain(finding, &facts);
-    }
-    findings.sort_by_key(|finding| finding.event);
-    bounded(findings)
+    findings.finish()
 }
 
 /// Findings of one kind that are listed; a log of a million faults is not worse than one of a thousand.
 const MAX_OF_A_KIND: usize = 256;
 
-fn bounded(findings: Vec<Finding>) -> Vec<Finding> {
-    let mut counts: BTreeMap<&'static str, usize> = BTreeMap::new();
-    let mut kept = Vec::new();
-    for finding in findings {
-        let count = counts.entry(finding.code).or_default();
+/// Findings so far. A quirk explains them as they come, and no more of a kind are kept than are listed.
+struct Findings<'f> {
+    facts: &'f Facts<'f>,
+    kept: Vec<Finding>,
+    counts: BTreeMap<&'static str, usize>,
+}
+
+impl<'f> Findings<'f> {
+    fn new(facts: &'f Facts<'f>) -> Self {
+        Self { facts, kept: Vec::new(), counts: BTreeMap::new() }
+    }
+
+    fn push(&mut self, mut finding: Finding) {
+        quirks::explain(&mut finding, self.facts);
+        let count = self.counts.entry(finding.code).or_default();
         *count = count.saturating_add(1);
         if *count <= MAX_OF_A_KIND {
-            kept.push(finding);
+            self.kept.push(finding);
         }
     }
-    for (code, count) in counts.into_iter().filter(|(_, count)| *count > MAX_OF_A_KIND) {
-        let text = format!("{} more of these are not listed", count.saturating_sub(MAX_OF_A_KIND));
-        kept.push(Finding { level: Level::Note, code, event: None, register: None, text });
+
+    fn extend(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        findings.into_iter().for_each(|finding| self.push(finding));
     }
-    kept
+
+    /// In the order of the log.
+    fn finish(mut self) -> Vec<Finding> {
+        self.kept.sort_by_key(|finding| finding.event);
+        for (code, count) in self.counts.into_iter().filter(|(_, count)| *count > MAX_OF_A_KIND) {
+            let text = format!("{} more of these are not listed", count.saturating_sub(MAX_OF_A_KIND));
+            self.kept.push(Finding { level: Level::Note, code, event: None, register: None, text });
+        }
+        self.kept
+    }
 }
 
 /// What the checks look at.
@@ -109,7 +125,7 @@ pub struct Facts<'l> {
     /// Width of `UINTN` in old structures.
     pub uintn: Uintn,
     /// The events, by their number.
-    pub events: Vec<Record<'l>>,
+    pub events: Cow<'l, [Record<'l>]>,
     /// The end of a log, not all of it.
     is_partial: bool,
     /// The log ends early.
@@ -121,7 +137,8 @@ pub struct Facts<'l> {
 impl<'l> Facts<'l> {
     fn of(log: &'l BootLog<'_>) -> Self {
         let kind = log.register_kind().unwrap_or(RegisterKind::Pcr);
-        let events: Vec<Record<'l>> = log.iter().collect();
+        let events: Cow<'l, [Record<'l>]> =
+            log.held().map_or_else(|| Cow::Owned(log.iter().collect()), Cow::Borrowed);
         let separators = events.iter().filter(|record| record.event_type() == Some(EventType::SEPARATOR));
         let separators = separators.fold(BTreeMap::new(), |mut counts, record| {
             let count: &mut usize = counts.entry(record.register.index()).or_default();

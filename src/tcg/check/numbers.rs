@@ -2,9 +2,9 @@
 
 use crate::tcg::cel::Numbering;
 
-use super::{Facts, Finding, Level};
+use super::{Facts, Finding, Findings, Level};
 
-pub(super) fn check(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn check(facts: &Facts<'_>, findings: &mut Findings<'_>) {
     // CEL 1.0 left it open whether a number counts the records of a register or of the log.
     let mut all = facts.events.iter().zip(0_u64..);
     if all.all(|(record, number)| record.recnum.is_none_or(|recnum| recnum == number)) {

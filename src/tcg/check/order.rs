@@ -6,12 +6,12 @@ use crate::tcg::EventType;
 use crate::tcg::event_data::{Context, EventData, decode};
 use crate::tcg::eventlog::{Register, startup_locality};
 
-use super::{Facts, Finding, FirmwareEvent, Level, pcr};
+use super::{Facts, Finding, Findings, FirmwareEvent, Level, pcr};
 
 /// `EFI_CALLING_EFI_APPLICATION` (PFP, section 10.4.4).
 const CALLING: &[u8] = b"Calling EFI Application from Boot Option";
 
-pub(super) fn check(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn check(facts: &Facts<'_>, findings: &mut Findings<'_>) {
     let mut separated: BTreeSet<Register> = BTreeSet::new();
     let mut extended_pcr0 = false;
     let mut has_version = false;
@@ -101,7 +101,7 @@ fn wrong_register(event: &FirmwareEvent<'_>) -> Option<Finding> {
 }
 
 /// The last thing that firmware measures: without it the log, or the boot, ended before.
-fn no_exit(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
+fn no_exit(facts: &Facts<'_>, findings: &mut Findings<'_>) {
     let boots = facts.firmware().any(|event| event.event_type == EventType::EFI_BOOT_SERVICES_APPLICATION);
     let exits = facts.firmware().any(|event| {
         event.event_type == EventType::EFI_ACTION && event.data.starts_with(b"Exit Boot Services")

@@ -4,10 +4,10 @@ use crate::tcg::event_data::{EventData, decode};
 use crate::tcg::eventlog::{Register, RegisterKind};
 use crate::tcg::{EventType, eventlog::MeasurementRegister};
 
-use super::{Facts, Finding, FirmwareEvent, Level, pcr};
+use super::{Facts, Finding, Findings, FirmwareEvent, Level, pcr};
 use crate::tcg::event_data::{Context, Separator};
 
-pub(super) fn check(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn check(facts: &Facts<'_>, findings: &mut Findings<'_>) {
     for event in facts.firmware().filter(|event| event.event_type == EventType::SEPARATOR) {
         value(&event, findings);
     }
@@ -30,7 +30,7 @@ fn registers(kind: RegisterKind) -> Vec<Register> {
     }
 }
 
-fn value(event: &FirmwareEvent<'_>, findings: &mut Vec<Finding>) {
+fn value(event: &FirmwareEvent<'_>, findings: &mut Findings<'_>) {
     let EventData::Separator(separator) = decode(event.event_type, event.data, Context::default()).data
     else {
         return;
@@ -50,7 +50,7 @@ fn value(event: &FirmwareEvent<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-fn count(facts: &Facts<'_>, register: Register, findings: &mut Vec<Finding>) {
+fn count(facts: &Facts<'_>, register: Register, findings: &mut Findings<'_>) {
     let mut separators = facts.of_register(register).filter(|event| event.event_type == EventType::SEPARATOR);
     let Some(_) = separators.next() else {
         let text = format!("register {register} has no separator");

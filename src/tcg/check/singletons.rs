@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use crate::tcg::EventType;
 use crate::tcg::event_data::{Context, EventData, NoAction, decode};
 
-use super::{Facts, Finding, FirmwareEvent, Level};
+use super::{Facts, Findings, FirmwareEvent, Level};
 
-pub(super) fn check(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn check(facts: &Facts<'_>, findings: &mut Findings<'_>) {
     let mut seen = BTreeSet::new();
     for event in facts.firmware() {
         let Some(name) = singleton(facts, &event) else { continue };

@@ -1,14 +1,14 @@
 //! The log as a whole, and records that are odd in themselves.
 
-use crate::tcg::event_data::{Context, decode, txt_type_name};
+use crate::tcg::event_data::{Context, EventData, NoAction, decode, txt_type_name};
 use crate::tcg::eventlog::{Register, RegisterKind};
 use crate::tcg::timeline::BootLog;
 use crate::tcg::{EventType, HashAlgorithm};
 
-use super::{Facts, Finding, FirmwareEvent, Level, quirks};
+use super::{Facts, Finding, Findings, FirmwareEvent, Level, quirks};
 use crate::tcg::cel::{Content, Record};
 
-pub(super) fn check(log: &BootLog<'_>, facts: &Facts<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn check(log: &BootLog<'_>, facts: &Facts<'_>, findings: &mut Findings<'_>) {
     let whole = |level, code, text| Finding { level, code, event: None, register: None, text };
     if let Some(error) = &log.error {
         findings.push(whole(Level::Error, "truncated", format!("the log ends early: {error}")));
@@ -37,7 +37,7 @@ pub(super) fn check(log: &BootLog<'_>, facts: &Facts<'_>, findings: &mut Vec<Fin
 
 /// One finding for each bank: such events come in dozens. Those that a quirk explains have one of their own, so that
 /// they don't speak for the others.
-fn missing_digests(facts: &Facts<'_>, banks: &[HashAlgorithm], findings: &mut Vec<Finding>) {
+fn missing_digests(facts: &Facts<'_>, banks: &[HashAlgorithm], findings: &mut Findings<'_>) {
     for bank in banks {
         let lacking = || {
             let numbered = facts.events.iter().zip(0_u64..);
@@ -71,10 +71,16 @@ fn is_measured(record: &Record<'_>) -> bool {
         && !matches!(record.content, Content::Management(_))
 }
 
-fn record(facts: &Facts<'_>, event: &FirmwareEvent<'_>, findings: &mut Vec<Finding>) {
+fn record(facts: &Facts<'_>, event: &FirmwareEvent<'_>, findings: &mut Findings<'_>) {
     let context = Context { data_offset: event.record.offset, uintn: facts.uintn };
-    if let Some(problem) = decode(event.event_type, event.data, context).problem {
+    let decoded = decode(event.event_type, event.data, context);
+    if let Some(problem) = decoded.problem {
         findings.push(event.finding(Level::Warning, "undecodable", problem.to_string()));
+    }
+    if let Some(length) = behind_header(&decoded.data) {
+        let text =
+            format!("{length} bytes behind vendorInfo, which the header does not have: not interpreted");
+        findings.push(event.finding(Level::Warning, "header-trailing", text));
     }
     if event.event_type.name().is_none() {
         let text = match txt_type_name(event.event_type) {
@@ -93,7 +99,17 @@ fn record(facts: &Facts<'_>, event: &FirmwareEvent<'_>, findings: &mut Vec<Findi
     zero_digests(event, findings);
 }
 
-fn zero_digests(event: &FirmwareEvent<'_>, findings: &mut Vec<Finding>) {
+/// Bytes of a header behind its last field, if there are any.
+fn behind_header(data: &EventData<'_>) -> Option<usize> {
+    let length = match data {
+        EventData::NoAction(NoAction::SpecId(header)) => header.trailing.len(),
+        EventData::NoAction(NoAction::SpecId12(header)) => header.trailing.len(),
+        _ => return None,
+    };
+    (length > 0).then_some(length)
+}
+
+fn zero_digests(event: &FirmwareEvent<'_>, findings: &mut Findings<'_>) {
     let mut digests = event.record.digests.iter().map(|(_, digest)| digest.iter().all(|byte| *byte == 0));
     let text = match event.event_type {
         EventType::NO_ACTION if !digests.all(|zero| zero) => "a record that extends nothing has a digest",

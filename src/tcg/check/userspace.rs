@@ -3,9 +3,9 @@
 use crate::tcg::cel::{Content, Record, Systemd};
 use crate::tcg::{Digest, HashAlgorithm, ima};
 
-use super::{Facts, Finding, Level};
+use super::{Facts, Finding, Findings, Level};
 
-pub(super) fn check(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn check(facts: &Facts<'_>, findings: &mut Findings<'_>) {
     for (record, number) in facts.events.iter().zip(0_u64..) {
         let Some(agreement) = agreement(record) else { continue };
         let (level, code, text) = match agreement {

@@ -31,7 +31,7 @@ pub use coverage::{Coverage, Rule, coverage};
 pub use field::{Field, Value};
 pub use firmware::{FirmwareBlob, HandoffTables};
 pub use image_load::ImageLoadEvent;
-pub use no_action::{NoAction, PlatformManufacturer};
+pub use no_action::{NoAction, PlatformManufacturer, SpecId12};
 pub use separator::Separator;
 pub use spdm::DeviceSecurity;
 pub use tag::{TaggedEvent, tag_name};

@@ -21,14 +21,7 @@ pub enum NoAction<'a> {
     /// `Spec ID Event03`: the header of a crypto-agile log.
     SpecId(SpecId<'a>),
     /// `Spec ID Event00` or `02`: the header of a TPM 1.2 log.
-    SpecId12 {
-        /// Its 16 bytes, without NUL.
-        signature: &'static str,
-        /// `platformClass`.
-        platform_class: u32,
-        /// Bytes behind.
-        rest: &'a [u8],
-    },
+    SpecId12(SpecId12<'a>),
     /// `StartupLocality`.
     StartupLocality(u8),
     /// `SP800-155 Event` (PFP 1.03).
@@ -55,6 +48,29 @@ pub enum NoAction<'a> {
     TrustPoint(&'a [u8], u64),
     /// Anything else.
     Other(&'a [u8]),
+}
+
+/// The header of a TPM 1.2 log: `TCG_PCClientSpecIDEventStruct` (PC Client Implementation Specification for
+/// Conventional BIOS 1.21, section 11.3.4.1, `Spec ID Event00`) or `TCG_EfiSpecIDEventStruct` (EFI Platform
+/// Specification 1.22, section 7.4, `Spec ID Event02`). Both have the same layout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpecId12<'a> {
+    /// Its 16 bytes, without NUL.
+    pub signature: &'static str,
+    /// `platformClass`: 0 client, 1 server.
+    pub platform_class: u32,
+    /// `specVersionMinor`.
+    pub version_minor: u8,
+    /// `specVersionMajor`.
+    pub version_major: u8,
+    /// `specErrata`.
+    pub errata: u8,
+    /// `uintnSize` of `Spec ID Event02`: 1 is 32 bits, 2 is 64 bits; a reserved byte in `Spec ID Event00`.
+    pub uintn_size: u8,
+    /// `vendorInfo`.
+    pub vendor_info: &'a [u8],
+    /// Bytes behind the last field, which the specification does not have.
+    pub trailing: &'a [u8],
 }
 
 /// `TCG_Sp800_155_PlatformId_Event3` (PFP, section 10.4.5.2). Strings are without their NUL.
@@ -95,8 +111,8 @@ impl<'a> NoAction<'a> {
         let Ok(signature) = body.array::<16>("Signature") else { return Ok(Self::Other(data)) };
         Ok(match &signature {
             b"Spec ID Event03\0" => Self::SpecId(SpecId::read(reader)?),
-            b"Spec ID Event02\0" => Self::spec_id_12("Spec ID Event02", body)?,
-            b"Spec ID Event00\0" => Self::spec_id_12("Spec ID Event00", body)?,
+            b"Spec ID Event02\0" => Self::SpecId12(SpecId12::read("Spec ID Event02", body)?),
+            b"Spec ID Event00\0" => Self::SpecId12(SpecId12::read("Spec ID Event00", body)?),
             b"StartupLocality\0" => {
                 let locality = body.u8("StartupLocality.StartupLocality")?;
                 body.expect_end("StartupLocality")?;
@@ -113,11 +129,6 @@ impl<'a> NoAction<'a> {
             _ if trust_point(reader) => Self::TrustPoint(data, reader.offset()),
             _ => Self::Other(data),
         })
-    }
-
-    fn spec_id_12(signature: &'static str, mut body: Reader<'a>) -> Result<Self, ParseError> {
-        let platform_class = body.u32("TCG_EfiSpecIDEventStruct.platformClass")?;
-        Ok(Self::SpecId12 { signature, platform_class, rest: body.rest() })
     }
 
     fn nv_index(signature: &'static str, mut body: Reader<'a>) -> Result<Self, ParseError> {
@@ -142,7 +153,10 @@ impl<'a> NoAction<'a> {
                     banks.join(" ")
                 )
             }
-            Self::SpecId12 { signature, .. } => (*signature).to_owned(),
+            Self::SpecId12(header) => format!(
+                "{}, specification {}.{:02} errata {}",
+                header.signature, header.version_major, header.version_minor, header.errata
+            ),
             Self::StartupLocality(locality) => format!("TPM started from locality {locality}"),
             Self::Sp800155 { manifest, .. } => format!("reference manifest {manifest}"),
             Self::Sp800155Manifest(event) => {
@@ -161,11 +175,7 @@ impl<'a> NoAction<'a> {
     pub(super) fn fields(&self) -> Vec<Field> {
         let fields = match self {
             Self::SpecId(header) => spec_id_fields(header),
-            Self::SpecId12 { signature, platform_class, rest } => vec![
-                Field::part("signature", Value::text(*signature)),
-                Field::part("platformClass", Value::Number((*platform_class).into())),
-                Field::part("(rest)", Value::bytes(rest)),
-            ],
+            Self::SpecId12(header) => header.fields(),
             Self::StartupLocality(locality) => {
                 vec![Field::part("StartupLocality", Value::Number((*locality).into()))]
             }
@@ -201,6 +211,7 @@ fn trust_point(mut reader: Reader<'_>) -> bool {
 
 fn spec_id_fields(header: &SpecId<'_>) -> Vec<Field> {
     let mut fields = vec![
+        Field::part("signature", Value::text("Spec ID Event03")),
         Field::part("platformClass", Value::Number(header.platform_class.into())),
         Field::part("specVersionMajor", Value::Number(header.version_major.into())),
         Field::part("specVersionMinor", Value::Number(header.version_minor.into())),
@@ -210,14 +221,61 @@ fn spec_id_fields(header: &SpecId<'_>) -> Vec<Field> {
     for row in &header.digest_sizes {
         fields.push(Field::part("algorithm", Value::Text(format!("{}, {} bytes", row.algorithm, row.size))));
     }
-    if !header.vendor_info.is_empty() {
-        let value = match text::guess(&header.vendor_info) {
+    fields.extend(vendor_fields(&header.vendor_info, &header.trailing));
+    fields
+}
+
+/// What stands at the end of each header, where there is any.
+fn vendor_fields(vendor_info: &[u8], trailing: &[u8]) -> Vec<Field> {
+    let mut fields = Vec::new();
+    if !vendor_info.is_empty() {
+        let value = match text::guess(vendor_info) {
             Some(text) => Value::Text(text),
-            None => Value::bytes(&header.vendor_info),
+            None => Value::bytes(vendor_info),
         };
         fields.push(Field::part("vendorInfo", value));
     }
+    if !trailing.is_empty() {
+        fields.push(Field::part("(behind vendorInfo)", Value::bytes(trailing)));
+    }
     fields
+}
+
+impl<'a> SpecId12<'a> {
+    fn read(signature: &'static str, mut body: Reader<'a>) -> Result<Self, ParseError> {
+        let platform_class = body.u32("TCG_EfiSpecIDEventStruct.platformClass")?;
+        let version_minor = body.u8("TCG_EfiSpecIDEventStruct.specVersionMinor")?;
+        let version_major = body.u8("TCG_EfiSpecIDEventStruct.specVersionMajor")?;
+        let errata = body.u8("TCG_EfiSpecIDEventStruct.specErrata")?;
+        let uintn_size = body.u8("TCG_EfiSpecIDEventStruct.uintnSize")?;
+        let length = body.u8("TCG_EfiSpecIDEventStruct.vendorInfoSize")?;
+        let vendor_info = body.take(length.into(), "TCG_EfiSpecIDEventStruct.vendorInfo")?;
+        let trailing = body.rest();
+        Ok(Self {
+            signature,
+            platform_class,
+            version_minor,
+            version_major,
+            errata,
+            uintn_size,
+            vendor_info,
+            trailing,
+        })
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        let uintn = if self.signature == "Spec ID Event00" { "reserved" } else { "uintnSize" };
+        let mut fields = vec![
+            Field::part("signature", Value::text(self.signature)),
+            Field::part("platformClass", Value::Number(self.platform_class.into())),
+            Field::part("specVersionMajor", Value::Number(self.version_major.into())),
+            Field::part("specVersionMinor", Value::Number(self.version_minor.into())),
+            Field::part("specErrata", Value::Number(self.errata.into())),
+            Field::part(uintn, Value::Number(self.uintn_size.into())),
+        ];
+        fields.extend(vendor_fields(self.vendor_info, self.trailing));
+        fields
+    }
 }
 
 impl<'a> PlatformManufacturer<'a> {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::tcg::EventType;
 use crate::uefi::text;
 
-use super::field::{Field, Value, short_hex, short_text};
+use super::field::{Field, Value, short_text};
 use super::txt;
 
 /// Text of an event.
@@ -35,6 +35,8 @@ pub enum TextKind {
     Plain,
     /// Two numbers: base and length of a piece of code (`EV_POST_CODE`, `EV_S_CRTM_CONTENTS`).
     Address,
+    /// Bytes of Intel TXT, in hexadecimal, with the name of their type: no text, and the name is none of the data.
+    Txt(&'static str),
 }
 
 impl<'a> Text<'a> {
@@ -44,11 +46,8 @@ impl<'a> Text<'a> {
             return Some(Self::behind(prefix, data));
         }
         if let Some(name) = txt::txt_type_name(event_type) {
-            let text = match data {
-                [] => Cow::Borrowed(name),
-                data => Cow::Owned(format!("{name} {}", short_hex(data))),
-            };
-            return Some(Self { kind: TextKind::Plain, text, range: 0..data.len() });
+            let text = Cow::Owned(hex::encode(data));
+            return Some(Self { kind: TextKind::Txt(name), text, range: 0..data.len() });
         }
         let code =
             matches!(event_type, EventType::POST_CODE | EventType::POST_CODE2 | EventType::S_CRTM_CONTENTS);
@@ -88,6 +87,7 @@ impl<'a> Text<'a> {
             TextKind::KernelCommandLine => format!("kernel command line: {text}"),
             TextKind::ModuleCommandLine => format!("module command line: {text}"),
             TextKind::Section => format!("section {text}"),
+            TextKind::Txt(name) => format!("{name} {text}").trim_end().to_owned(),
             TextKind::Plain | TextKind::Address => text,
         }
     }
@@ -98,9 +98,14 @@ impl<'a> Text<'a> {
             TextKind::KernelCommandLine => "kernel_cmdline",
             TextKind::ModuleCommandLine => "module_cmdline",
             TextKind::Section => "section",
-            TextKind::Plain | TextKind::Address => "Event",
+            TextKind::Txt(_) if self.text.is_empty() => return Vec::new(),
+            TextKind::Txt(_) | TextKind::Plain | TextKind::Address => "Event",
         };
-        vec![Field::new(name, Value::text(&*self.text), self.range.clone())]
+        let value = match self.kind {
+            TextKind::Txt(_) => Value::Bytes(self.text.clone().into_owned()),
+            _ => Value::text(&*self.text),
+        };
+        vec![Field::new(name, value, self.range.clone())]
     }
 }
 

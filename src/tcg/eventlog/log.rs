@@ -56,8 +56,9 @@ pub struct BrokenLog<'a> {
 }
 
 impl<'a> EventLog<'a> {
-    /// Records that a log may have. Firmware writes some hundred.
-    pub const MAX_EVENTS: u32 = 1 << 20;
+    /// Records that a log may have. Firmware writes some hundred, and the largest memory area that one has declared
+    /// (td-shim's `CCEL`, 1 MiB) has place for 32,768 of the smallest.
+    pub const MAX_EVENTS: u32 = 1 << 16;
 
     /// Reads a log: with or without the ACPI table `CCEL` in front, with or without padding behind.
     ///
@@ -221,10 +222,13 @@ impl<'a> EventLog<'a> {
                 break Ok(());
             }
             if self.count >= Self::MAX_EVENTS {
-                let kind =
-                    ParseErrorKind::TooLarge { found: self.count.into(), limit: Self::MAX_EVENTS.into() };
+                let kind = ParseErrorKind::TooLarge {
+                    found: u64::from(self.count).saturating_add(1),
+                    limit: Self::MAX_EVENTS.into(),
+                };
                 break Err(reader.error("event log", kind));
             }
+            let start = reader;
             match Event::read(&mut reader, layout, self.count) {
                 Ok(event) => {
                     only_runtime_registers &=
@@ -232,7 +236,13 @@ impl<'a> EventLog<'a> {
                     only_known_registers &= event.event_type == EventType::NO_ACTION || event.register <= 4;
                     self.accept(reader.offset());
                 }
-                Err(error) => break Err(error),
+                Err(error) => match Trailer::instead_of_record(start, layout) {
+                    Some(trailer) => {
+                        self.trailer = trailer;
+                        break Ok(());
+                    }
+                    None => break Err(error),
+                },
             }
         };
         self.header = header;

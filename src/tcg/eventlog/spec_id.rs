@@ -31,6 +31,8 @@ pub struct SpecId<'a> {
     pub digest_sizes: Vec<DigestSize>,
     /// `vendorInfo`.
     pub vendor_info: Cow<'a, [u8]>,
+    /// Bytes behind the last field, which the specification does not have: kept, and not interpreted.
+    pub trailing: Cow<'a, [u8]>,
 }
 
 impl<'a> SpecId<'a> {
@@ -57,7 +59,6 @@ impl<'a> SpecId<'a> {
         let digest_sizes = read_digest_sizes(&mut reader)?;
         let vendor_info_size = reader.u8("TCG_EfiSpecIDEvent.vendorInfoSize")?;
         let vendor_info = reader.take(vendor_info_size.into(), "TCG_EfiSpecIDEvent.vendorInfo")?;
-        reader.expect_end("TCG_EfiSpecIDEvent")?;
         Ok(Self {
             platform_class,
             version_minor,
@@ -66,6 +67,7 @@ impl<'a> SpecId<'a> {
             uintn_size,
             digest_sizes,
             vendor_info: Cow::Borrowed(vendor_info),
+            trailing: Cow::Borrowed(reader.rest()),
         })
     }
 
@@ -83,11 +85,16 @@ impl<'a> SpecId<'a> {
         }
         bytes.push(u8::try_from(self.vendor_info.len()).unwrap_or(u8::MAX));
         bytes.extend_from_slice(&self.vendor_info);
+        bytes.extend_from_slice(&self.trailing);
         bytes
     }
 
     pub(super) fn into_owned(self) -> SpecId<'static> {
-        SpecId { vendor_info: Cow::Owned(self.vendor_info.into_owned()), ..self }
+        SpecId {
+            vendor_info: Cow::Owned(self.vendor_info.into_owned()),
+            trailing: Cow::Owned(self.trailing.into_owned()),
+            ..self
+        }
     }
 }
 

@@ -1,8 +1,20 @@
-//! Where a log ends: at the end of the file, or where the padding of its memory area begins.
+//! Where a log ends: at the end of the file, where the padding of its memory area begins, or where bytes stand that
+//! can't be a record.
+//!
+//! A log has no length of its own, so what follows the last record has to be told from a record that was cut off. The
+//! rule, in this order:
+//!
+//! 1. Nothing but zeros, or nothing but 0xFF: padding, however short.
+//! 2. A run of those that no record begins with ([`Trailer::at`]), then other bytes: padding and junk.
+//! 3. Bytes that read as a record are one, whatever register they name.
+//! 4. Bytes that don't, but that [can begin](can_begin_record) one: the log is cut off, or damaged, there.
+//! 5. Bytes that can't: junk, unless a whole record stands somewhere behind them. Then the log is damaged, and
+//!    nothing may be left out in silence.
 
 use crate::bytes::Reader;
+use crate::tcg::{EventType, PcrIndex};
 
-use super::record::Layout;
+use super::record::{Event, Layout};
 
 /// What stands behind the last record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,10 +28,11 @@ pub enum Trailer {
         /// How many.
         length: u64,
     },
-    /// Padding, and behind it bytes that are none. They are never taken as measurements.
+    /// Bytes that are no records, behind padding or behind the last record itself. They are never taken as
+    /// measurements.
     Junk {
-        /// The byte that the padding begins with.
-        byte: u8,
+        /// The byte that the padding before them consists of; `None` without padding.
+        byte: Option<u8>,
         /// Offset of the first byte that is not padding.
         offset: u64,
         /// Bytes from there to the end of the file.
@@ -52,9 +65,86 @@ impl Trailer {
         }
         let run = run as u64;
         Some(Self::Junk {
-            byte,
+            byte: Some(byte),
             offset: reader.offset().saturating_add(run),
             length: length.saturating_sub(run),
         })
+    }
+
+    /// What follows the last record, where no record can be read: junk, or `None` when the log is cut off or damaged
+    /// (rules 4 and 5 of the module).
+    pub(super) fn instead_of_record<'l>(at: Reader<'l>, layout: Layout<'l>) -> Option<Self> {
+        if can_begin_record(at.peek()) || holds_record(at, layout) {
+            return None;
+        }
+        Some(Self::Junk { byte: None, offset: at.offset(), length: at.remaining() as u64 })
+    }
+}
+
+/// Bytes, perhaps fewer than a record's fixed fields, that may be the beginning of one:
+///
+/// - an index of a PCR, and any type but 0. `EV_PREBOOT_CERT` (0) is reserved (PFP, section 10.4.1, table "Events"),
+///   and what follows zeros is the content of an unused area. Other unknown types may be a vendor's.
+/// - the index -1, which some firmware gives to what extends nothing, and `EV_NO_ACTION`.
+///
+/// Digests don't count: a record with a wrong number of them is a damaged record.
+fn can_begin_record(bytes: &[u8]) -> bool {
+    let (index, behind) = bytes.split_at_checked(4).unwrap_or((bytes, &[]));
+    let event_type = behind.get(..4).unwrap_or(behind);
+    if !index.is_empty() && index.iter().all(|byte| *byte == 0xFF) {
+        return EventType::NO_ACTION.0.to_le_bytes().starts_with(event_type);
+    }
+    let (low, high) = index.split_first().unwrap_or((&0, &[]));
+    let is_register = *low < PcrIndex::COUNT && high.iter().all(|byte| *byte == 0);
+    is_register && event_type != EventType::PREBOOT_CERT.0.to_le_bytes()
+}
+
+/// A whole record of a known type in a PCR stands somewhere in these bytes.
+fn holds_record<'l>(mut reader: Reader<'l>, layout: Layout<'l>) -> bool {
+    while !reader.is_empty() {
+        if is_known_record(reader, layout) {
+            return true;
+        }
+        // One byte is there.
+        let _ = reader.u8("event log");
+    }
+    false
+}
+
+fn is_known_record<'l>(mut reader: Reader<'l>, layout: Layout<'l>) -> bool {
+    // Cheap first: this is asked at every byte of what may be megabytes.
+    let [low, 0, 0, 0, ..] = reader.peek() else { return false };
+    *low < PcrIndex::COUNT
+        && Event::read(&mut reader, layout, 0).is_ok_and(|event| {
+            event.event_type != EventType::PREBOOT_CERT && event.event_type.name().is_some()
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_the_beginning_of_a_record_is_told_from_what_can_not() {
+        let may: [&[u8]; 8] = [
+            &[1],
+            &[7, 0, 0],
+            &[23, 0, 0, 0],
+            &[0, 0, 0, 0, 8],
+            &[4, 0, 0, 0, 3, 0, 0, 0x80, 4],
+            &[0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0x7F],
+            &[0xFF, 0xFF, 0xFF, 0xFF, 3, 0],
+            &[0xFF, 0xFF, 0xFF, 0xFF, 3, 0, 0, 0, 1],
+        ];
+        let can_not: [&[u8]; 6] = [
+            &[24],
+            &[1, 2],
+            b"SSDT",
+            &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b'a'],
+            &[0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, b'a', b'b'],
+            &[0xFF, 0xFF, 0xFF, 0xFF, 4, 0, 0, 0],
+        ];
+        may.iter().for_each(|bytes| assert!(can_begin_record(bytes), "{bytes:?}"));
+        can_not.iter().for_each(|bytes| assert!(!can_begin_record(bytes), "{bytes:?}"));
     }
 }
