@@ -26,6 +26,13 @@ seed import ../tests/export/golden/*/* ../tests/export/golden/*/*/*
 for target in event_data cel_cbor cel_tlv quote attestation_key pcr_values evidence; do
     seed $target seeds/$target/*
 done
+keys=$boots/f-secureboot-257/inputs
+seed signature_list $keys/*.esl
+seed mok_lists $keys/*.esl
+seed signed_variable $keys/*.esl $keys/*.crt
+seed aws_data $keys/*.esl seeds/aws_data/*
+seed baseline_profile seeds/baseline_profile/*
+seed grub_config seeds/grub_config/*
 for folder in regressions/*/; do
     [ -d "$folder" ] && seed "$(basename "$folder")" "$folder"*
 done

@@ -509,7 +509,7 @@ fn evaluate_pcr(
     digests: &[Option<DigestSet>],
     banks: &[HashAlgorithm],
 ) -> PcrPrediction {
-    let start = banks.iter().map(|bank| pcr.start_value(*bank)).collect();
+    let start = banks.iter().map(|bank| recording.start_value(pcr, *bank)).collect();
     evaluate_register(start, Status::AssumedUnused, recording, digests, |of| of == pcr)
 }
 

@@ -62,6 +62,7 @@ impl PlatformPart {
         let mut position = Position::default();
         for event in log.events().filter(|event| event.event_type != EventType::NO_ACTION) {
             let Ok(pcr) = PcrIndex::try_from(event.register) else { continue };
+            part.images_in_pcr_2 |= position.is_moved_image(pcr, &event);
             if position.is_platform(pcr, &event) {
                 part.events.push(platform_event(pcr, &event, &banks)?);
             }
@@ -90,10 +91,17 @@ impl Position {
             4 => !separated,
             // The partition table and loader.conf belong to the image, the outcome of ExitBootServices does not.
             5 => !separated || event.event_type == EventType::EFI_ACTION,
-            // Before the boot option, authorities are those of option ROMs.
-            7 => event.event_type != EventType::EFI_VARIABLE_AUTHORITY || !self.boot_option,
+            // Before the boot option, authorities are those of option ROMs. Behind it come the image's, and variables that
+            // shim measures or that were written while the machine booted. Some firmware separates PCR 7 only then.
+            7 => !self.boot_option || (event.event_type != EventType::EFI_VARIABLE_AUTHORITY && !separated),
             _ => false,
         }
+    }
+
+    /// What belongs into PCR 4 and 5 stands in PCR 2. Before the separator it would be a driver's business.
+    fn is_moved_image(&self, pcr: PcrIndex, event: &Event<'_>) -> bool {
+        let kinds = [EventType::EFI_GPT_EVENT, EventType::EFI_BOOT_SERVICES_APPLICATION];
+        pcr.get() == 2 && self.boot_option && kinds.contains(&event.event_type)
     }
 
     fn pass(&mut self, pcr: PcrIndex, event: &Event<'_>) {

@@ -48,6 +48,9 @@ fn join(parts: Vec<PlatformPart>) -> PlatformPart {
         if joined.pcr0_start != part.pcr0_start {
             joined.unstable.insert(PcrIndex::new(0));
         }
+        if joined.images_in_pcr_2 != part.images_in_pcr_2 {
+            joined.unstable.extend([2, 4, 5].map(PcrIndex::new));
+        }
         joined.logs.extend(part.logs);
     }
     let unstable = joined.unstable.clone();
@@ -71,7 +74,10 @@ impl PlatformPart {
         let key = |part: &Self| -> Vec<_> {
             part.events.iter().map(|event| (event.pcr, event.event_type, event.digests.clone())).collect()
         };
-        self.pcr0_start == other.pcr0_start && self.unstable == other.unstable && key(self) == key(other)
+        self.pcr0_start == other.pcr0_start
+            && self.images_in_pcr_2 == other.images_in_pcr_2
+            && self.unstable == other.unstable
+            && key(self) == key(other)
     }
 }
 

@@ -37,6 +37,8 @@ pub struct PlatformPart {
     pub events: Vec<PlatformEvent>,
     /// Why PCR 0 does not start at zeros.
     pub pcr0_start: Option<Pcr0Start>,
+    /// The firmware measures images and partition table into PCR 2, as Google's of TDX guests does.
+    pub images_in_pcr_2: bool,
     /// Registers in which the logs differ in more ways than are worth following.
     pub unstable: BTreeSet<PcrIndex>,
 }

@@ -61,6 +61,9 @@ struct BootEntry {
     /// Last byte of PCR 0 before the first event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     startup_locality: Option<u8>,
+    /// The firmware measures images and partition table into PCR 2.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    images_in_pcr_2: bool,
     /// Registers that are not known because the logs differ in them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     unstable: Vec<u8>,
@@ -113,6 +116,7 @@ fn boot_entry(part: &PlatformPart) -> BootEntry {
     BootEntry {
         logs: part.logs.iter().map(log).collect(),
         startup_locality: part.pcr0_start.map(Pcr0Start::last_byte),
+        images_in_pcr_2: part.images_in_pcr_2,
         unstable: part.unstable.iter().map(|pcr| pcr.get()).collect(),
         events: part.events.iter().map(event_entry).collect(),
     }
@@ -190,6 +194,7 @@ fn read_boot(
         events: events
             .map(|(index, event)| read_event(event, banks, &format!("{place}.events[{index}]")))
             .collect::<Result<_, _>>()?,
+        images_in_pcr_2: boot.images_in_pcr_2,
         pcr0_start: boot.startup_locality.map(Pcr0Start::StartupLocality),
         unstable: unstable.ok_or_else(|| member(format!("{place}.unstable"), "names no PCR"))?,
     })

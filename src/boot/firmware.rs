@@ -3,7 +3,9 @@
 use super::measurement::{GapCode, Rule, Source};
 use super::recorder::{Event, Recorder};
 use super::replay::BootError;
-use super::{BootChain, ExitBootServices, NamedImage, PartitionTable, Scenario, cc, ovmf, secure_boot};
+use super::{
+    BootChain, ExitBootServices, NamedImage, PartitionTable, Payload, Scenario, cc, ovmf, secure_boot,
+};
 use crate::hashing::Segment;
 use crate::pe::{Subsystem, authenticode_segments, authenticode_segments_padded};
 use crate::tcg::{EventType, PcrIndex};
@@ -78,6 +80,14 @@ pub(super) fn power_on(scenario: &Scenario, recorder: &mut Recorder<'_>) {
              option ROMs",
         );
     }
+    if scenario.platform_declared && scenario.platform.images_may_move {
+        recorder.assume(
+            "not-a-tdx-guest",
+            "the guest is not one of TDX, whose firmware measures images and partition table into PCR 2",
+            &[2, 4, 5],
+            "--baseline",
+        );
+    }
     secure_boot::measure_variables(scenario, recorder);
     calling(recorder);
     for pcr in 0..=6 {
@@ -106,18 +116,18 @@ pub(super) fn partition_table(chain: &BootChain, recorder: &mut Recorder<'_>) {
                 }
                 _ => "the disk image that it is shipped in",
             };
-            recorder.gap(PcrIndex::new(5), GapCode::PartitionTable, &PARTITION_TABLE, reason, remedy);
+            recorder.gap(moved(5, recorder), GapCode::PartitionTable, &PARTITION_TABLE, reason, remedy);
             return;
         }
     };
     recorder.assume(
         "partition-table-unchanged",
         "the disk's partition table is that of the image: the disk is not larger, and nothing rewrote the table",
-        &[5],
+        &[moved(5, recorder).get()],
         "",
     );
     let event = Event {
-        pcr: PcrIndex::new(5),
+        pcr: moved(5, recorder),
         event_type: Some(EventType::EFI_GPT_EVENT),
         data: Some(bytes.clone()),
         description: "partition table".to_owned(),
@@ -166,7 +176,7 @@ pub(super) fn load_image(
     let segments =
         authenticode_segments(&image.image).map_err(|error| BootError::image(&image.name, error))?;
     secure_boot::verify(image, recorder)?;
-    let Some((pcr, event_type)) = image_event(image.image.subsystem) else { return Ok(()) };
+    let Some((pcr, event_type)) = image_event(image.image.subsystem, recorder) else { return Ok(()) };
     let event = Event {
         pcr,
         event_type: Some(event_type),
@@ -189,7 +199,7 @@ pub(super) fn load_kernel(
 ) -> Result<(), BootError> {
     let segments = authenticode_segments_padded(kernel, section.zeros)
         .map_err(|error| BootError::image(&format!("{}: .linux", chain.uki.name), error))?;
-    let Some((pcr, event_type)) = image_event(kernel.subsystem) else { return Ok(()) };
+    let Some((pcr, event_type)) = image_event(kernel.subsystem, recorder) else { return Ok(()) };
     let event = Event {
         pcr,
         event_type: Some(event_type),
@@ -223,12 +233,34 @@ pub(super) fn exit_boot_services(scenario: &Scenario, recorder: &mut Recorder<'_
 }
 
 /// EDK2's choice by `Subsystem`; other subsystems are not measured.
-fn image_event(subsystem: Subsystem) -> Option<(PcrIndex, EventType)> {
+fn image_event(subsystem: Subsystem, recorder: &Recorder<'_>) -> Option<(PcrIndex, EventType)> {
     match subsystem {
-        Subsystem::EFI_APPLICATION => Some((PcrIndex::new(4), EventType::EFI_BOOT_SERVICES_APPLICATION)),
+        Subsystem::EFI_APPLICATION => Some((moved(4, recorder), EventType::EFI_BOOT_SERVICES_APPLICATION)),
         Subsystem::EFI_BOOT_SERVICE_DRIVER => Some((PcrIndex::new(2), EventType::EFI_BOOT_SERVICES_DRIVER)),
         Subsystem::EFI_RUNTIME_DRIVER => Some((PcrIndex::new(2), EventType::EFI_RUNTIME_SERVICES_DRIVER)),
         _ => None,
+    }
+}
+
+/// The register, or PCR 2 where this firmware measures there what belongs into PCR 4 and 5.
+fn moved(pcr: u8, recorder: &Recorder<'_>) -> PcrIndex {
+    PcrIndex::new(if recorder.images_in_pcr_2 { 2 } else { pcr })
+}
+
+/// Where images go into PCR 2, shim and GRUB measure what they start into PCR 4 on their own; which of the images the firmware loads
+/// for them was not seen.
+pub(super) fn moved_images(chain: &BootChain, recorder: &mut Recorder<'_>) {
+    if !recorder.images_in_pcr_2 || (chain.shim.is_none() && chain.payload != Payload::Grub) {
+        return;
+    }
+    for pcr in [2, 4] {
+        recorder.gap(
+            PcrIndex::new(pcr),
+            GapCode::Firmware,
+            &IMAGE,
+            "this firmware measures images into PCR 2, and what of a boot by shim or GRUB it measures there is not known",
+            "compare with the log of a boot of this image",
+        );
     }
 }
 

@@ -25,6 +25,10 @@ pub struct Platform {
     pub firmware_version: Option<&'static str>,
     /// Its firmware has Secure Boot, on or off; `None` where builds differ.
     pub secure_boot: Option<bool>,
+    /// Its firmware measures the variable `dbr` where it exists; `None` where that is not known.
+    pub measures_dbr: Option<bool>,
+    /// Its firmware measures images and partition table into PCR 2 on some machines, which nobody but a log tells.
+    pub images_may_move: bool,
     /// The measurement registers of its TDX guests.
     pub guest_registers: GuestSupport,
 }
@@ -50,6 +54,8 @@ const OVMF: Platform = Platform {
     separator_only: &[2, 3, 6],
     firmware_version: None,
     secure_boot: None,
+    measures_dbr: Some(false),
+    images_may_move: false,
     guest_registers: GuestSupport::Alone,
 };
 /// Google Compute Engine.
@@ -58,12 +64,14 @@ const GCE: Platform = Platform {
     description: "Google Compute Engine, Shielded and Confidential VMs",
     evidence: "event logs and quotes of Shielded and SEV-SNP VMs published with go-eventlog, go-tpm-tools and Constellation, \
                2018 to 2026-02",
-    unknown: "PCR 0 and 1 without a baseline; PCR 2 and 4 of TDX VMs, which measure images into PCR 2; machines with \
+    unknown: "PCR 0 (version text, a record of the confidential technology, the separator) and 1 without a baseline; PCR 2, 4 and 5 of TDX VMs, which measure images and partition table into PCR 2, without a baseline of one; machines with \
               local SSDs",
     banks: &[HashAlgorithm::Sha1, HashAlgorithm::Sha256, HashAlgorithm::Sha384],
     separator_only: &[2, 3, 6],
     firmware_version: Some("GCE Virtual Firmware"),
     secure_boot: Some(true),
+    measures_dbr: None,
+    images_may_move: true,
     guest_registers: GuestSupport::BesideTpm,
 };
 /// Azure's Trusted Launch and confidential VMs.
@@ -72,11 +80,14 @@ const AZURE: Platform = Platform {
     description: "Azure Trusted Launch and confidential VMs (Hyper-V UEFI)",
     evidence: "source of mu_msvm and openvmm, 2026-08; quotes published with trustee, Constellation and azure-cvm-tooling, \
                2023 to 2026-08. No event log was seen",
-    unknown: "PCR 0, 1 and 2 without a baseline; PCR 6, which holds the VM's id; PCR 4 of VM versions below 9.0",
+    unknown: "PCR 0, 1 and 2 without a baseline; PCR 6, which holds the VM's id (of eight machines it was \"UUID: \" with vmUniqueId in upper \
+              case, and the separator; newer firmware adds the architecture); PCR 4 of VM versions below 9.0",
     banks: &[HashAlgorithm::Sha256, HashAlgorithm::Sha384],
     separator_only: &[3],
     firmware_version: None,
     secure_boot: Some(true),
+    measures_dbr: None,
+    images_may_move: false,
     guest_registers: GuestSupport::Unused,
 };
 /// AWS NitroTPM.
@@ -90,6 +101,8 @@ const AWS: Platform = Platform {
     separator_only: &[2, 3, 6],
     firmware_version: None,
     secure_boot: Some(true),
+    measures_dbr: Some(false),
+    images_may_move: false,
     guest_registers: GuestSupport::Alone,
 };
 /// Anything else.
@@ -102,6 +115,8 @@ const GENERIC_UEFI: Platform = Platform {
     separator_only: &[],
     firmware_version: None,
     secure_boot: None,
+    measures_dbr: None,
+    images_may_move: false,
     guest_registers: GuestSupport::Alone,
 };
 

@@ -1,11 +1,11 @@
 //! The platform's share, as recorded boots show it.
 
-use super::InputId;
 use super::cc::DIFFERS;
 use super::measurement::{GapCode, Rule, Source};
 use super::recorder::{Event, Recorder};
+use super::{InputId, secure_boot};
 use crate::baseline::{PlatformEvent, PlatformPart};
-use crate::tcg::{Digest, DigestSet, PcrIndex};
+use crate::tcg::{Digest, DigestSet, EventType, PcrIndex};
 
 const RECORDED: Rule = Rule {
     id: "recorded-platform",
@@ -57,14 +57,9 @@ impl RecordedPlatform {
                 "--baseline with logs of one machine and firmware version",
             );
         }
-        if self.part.pcr0_start.is_some() {
-            recorder.gap(
-                PcrIndex::new(0),
-                GapCode::Firmware,
-                &RECORDED,
-                "the TPM was started from another locality, so PCR 0 does not start at zeros, which is not modelled",
-                "compare PCR 0 with the log's own value",
-            );
+        recorder.images_in_pcr_2 = self.part.images_in_pcr_2;
+        if let Some(start) = self.part.pcr0_start {
+            recorder.start_pcr0(start);
         }
         for event in self.part.events.iter().filter(|event| !event.at_exit) {
             self.observe(event, recorder);
@@ -80,6 +75,11 @@ impl RecordedPlatform {
 
     /// Some firmwares log other data than they hash, which then belongs to no digest.
     fn observe(&self, observed: &PlatformEvent, recorder: &mut Recorder<'_>) {
+        if observed.event_type == EventType::EFI_VARIABLE_AUTHORITY
+            && let Some(data) = &observed.data
+        {
+            secure_boot::note_authority(data, recorder);
+        }
         let event = Event {
             pcr: observed.pcr,
             event_type: Some(observed.event_type),

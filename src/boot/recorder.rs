@@ -5,7 +5,8 @@ use super::measurement::{Assumption, Content, Gap, GapCode, Measurement, NotCove
 use super::secure_boot::ImageVerification;
 use super::stage::Stage;
 use crate::hashing::{DigestPlan, Segment};
-use crate::tcg::{DigestSet, EventType, PcrIndex};
+use crate::tcg::eventlog::Pcr0Start;
+use crate::tcg::{Digest, DigestSet, EventType, HashAlgorithm, PcrIndex};
 
 /// What a boot measures, in order.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +15,8 @@ pub struct Recording {
     pub measurements: Vec<Measurement>,
     /// Digests that were observed in recorded boots.
     pub observed: Vec<DigestSet>,
+    /// Why PCR 0 does not start at zeros.
+    pub pcr0_start: Option<Pcr0Start>,
     /// What is not known.
     pub gaps: Vec<Gap>,
     /// What was taken for granted.
@@ -24,12 +27,25 @@ pub struct Recording {
     pub not_covered: Vec<NotCovered>,
 }
 
+impl Recording {
+    /// What a register holds before its first measurement.
+    #[must_use]
+    pub fn start_value(&self, pcr: PcrIndex, bank: HashAlgorithm) -> Digest {
+        match self.pcr0_start {
+            Some(start) if pcr.get() == 0 => start.value(bank),
+            _ => pcr.start_value(bank),
+        }
+    }
+}
+
 /// Records one boot; its streams go into a plan that several boots may share.
 #[derive(Debug)]
 pub(super) struct Recorder<'a> {
     plan: &'a mut DigestPlan,
     recording: Recording,
     stage: Stage,
+    /// The firmware measures images and partition table into PCR 2, see [`crate::baseline::PlatformPart`].
+    pub(super) images_in_pcr_2: bool,
     /// How the program that runs measures into the registers of a confidential guest; `None` where PCRs are recorded.
     program: Option<Program>,
     program_name: String,
@@ -56,6 +72,7 @@ impl<'a> Recorder<'a> {
             program_name: String::new(),
             recording: Recording::default(),
             stage: Stage::ExitBootServices,
+            images_in_pcr_2: false,
             verification: ImageVerification::default(),
         }
     }
@@ -107,6 +124,11 @@ impl<'a> Recorder<'a> {
         let Some(event) = self.admit(event) else { return };
         let content = Content::Stream(self.plan.add(segments));
         self.push(event, content);
+    }
+
+    /// The TPM was started so that PCR 0 does not start at zeros.
+    pub(super) fn start_pcr0(&mut self, start: Pcr0Start) {
+        self.recording.pcr0_start = Some(start);
     }
 
     /// Extends a PCR with what a recorded boot extended it with.

@@ -76,6 +76,7 @@ pub fn replay(chain: &BootChain, scenario: &Scenario, plan: &mut DigestPlan) -> 
     let mut recorder = Recorder::new(plan, scenario.cc.is_some());
     let recorder_ref = &mut recorder;
     firmware::power_on(scenario, recorder_ref); // 0 to 7
+    firmware::moved_images(chain, recorder_ref); // 2, 4
     firmware::partition_table(chain, recorder_ref); // 5
     firmware::earlier_options(chain, recorder_ref); // 4
     if let Some(shim) = &chain.shim {

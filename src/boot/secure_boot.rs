@@ -7,11 +7,12 @@ use super::measurement::{GapCode, Rule, Source};
 use super::recorder::{Event, Recorder};
 use super::replay::BootError;
 use super::{InputId, NamedImage, Scenario, shim};
+use crate::bytes::Reader;
 use crate::hashing::Segment;
 use crate::secure_boot::{Content, Key, SecureBootVariables, Verdict};
 use crate::tcg::{EventType, PcrIndex};
 use crate::uefi::guid::{GLOBAL_VARIABLE, IMAGE_SECURITY_DATABASE};
-use crate::uefi::variable::variable_data;
+use crate::uefi::variable::{Uintn, VariableData, variable_data};
 
 const PCR: PcrIndex = PcrIndex::new(7);
 
@@ -120,8 +121,31 @@ pub(super) fn measure_variables(scenario: &Scenario, recorder: &mut Recorder<'_>
             },
         }
     }
+    recovery_keys(policy, scenario, recorder);
     super::firmware::separator(recorder, 7, &VARIABLES);
+    if let Some(beside) = &policy.variables.beside {
+        recorder.gap(
+            PCR,
+            GapCode::SecureBootVariables,
+            &VARIABLES,
+            format!(
+                "the firmware that logged the variables measures in PCR 7 what is not modelled: {beside}"
+            ),
+            "--baseline with that log, where it is of the same machine type",
+        );
+    }
     begin(scenario, recorder);
+}
+
+/// Takes note of an authority that a recorded boot shows before its boot option, as of an option ROM: the firmware measures
+/// each entry once.
+pub(super) fn note_authority(data: &[u8], recorder: &mut Recorder<'_>) {
+    if let Ok(variable) = VariableData::read(Reader::new(data), Uintn::Bits64)
+        && variable.guid == IMAGE_SECURITY_DATABASE
+        && variable.name == "db"
+    {
+        recorder.verification.is_new("db", variable.data);
+    }
 }
 
 /// From here on images are checked.
@@ -137,6 +161,31 @@ pub(super) fn begin(scenario: &Scenario, recorder: &mut Recorder<'_>) {
             );
         }
         recorder.verification.policy = scenario.secure_boot_policy.clone();
+    }
+}
+
+/// `dbr`: the specification has it measured where the firmware can recover an operating system; EDK2 does not.
+fn recovery_keys(policy: &SecureBootPolicy, scenario: &Scenario, recorder: &mut Recorder<'_>) {
+    match (&policy.variables.dbr, scenario.platform.measures_dbr) {
+        (Content::Unknown | Content::Absent, _) => {}
+        (Content::Is(_), Some(false)) => {
+            recorder.assume(
+                "dbr-not-measured",
+                "the firmware does not measure the variable dbr",
+                &[7],
+                "--baseline",
+            );
+        }
+        (Content::Is(bytes), Some(true)) => {
+            variable(policy, recorder, (IMAGE_SECURITY_DATABASE, "dbr"), bytes);
+        }
+        (Content::Is(_), None) => recorder.gap(
+            PCR,
+            GapCode::SecureBootVariables,
+            &VARIABLES,
+            "whether this firmware measures the variable dbr is not known",
+            "--baseline with an event log of the machine",
+        ),
     }
 }
 

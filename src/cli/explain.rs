@@ -102,7 +102,7 @@ fn tell(
     text: &mut String,
 ) {
     let _ = writeln!(text, "{}", styled(STRONG, printable(&title(document, variant))));
-    let starts = PcrIndex::all().map(|pcr| (format!("PCR {pcr}"), Some(pcr.start_value(bank))));
+    let starts = PcrIndex::all().map(|pcr| (format!("PCR {pcr}"), start_value(variant, pcr, bank)));
     let wanted = |of: &MeasurementEntry| only.is_empty() || only.iter().any(|pcr| pcr.get() == of.pcr);
     tell_boot(document, variant, &variant.measurements, (bank, starts.collect()), &wanted, text);
     if let Some(guest) = &variant.guest {
@@ -161,6 +161,11 @@ fn title(document: &Document, variant: &VariantEntry) -> String {
     let image = document.images.iter().find(|image| image.id == variant.image);
     let name = image.map_or(variant.image.as_str(), |image| image.name.as_str());
     format!("{name}: {}", variant.scenario)
+}
+
+fn start_value(variant: &VariantEntry, pcr: PcrIndex, bank: HashAlgorithm) -> Option<Digest> {
+    let entry = variant.pcrs.iter().find(|entry| entry.index == pcr.get());
+    entry.map_or_else(|| Some(pcr.start_value(bank)), |entry| entry.start_value(bank))
 }
 
 fn after(value: Option<Digest>, measurement: &MeasurementEntry, bank: HashAlgorithm) -> Option<Digest> {

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use super::build_results::BuildResults;
 use super::input::open;
 use super::output::hinted;
+use super::secure_boot::VariableFile;
 use super::split_artifacts;
 use crate::audit::{AuditOptions, Report, audit};
 use crate::boot::{BootChain, ExitBootServices};
@@ -26,10 +27,14 @@ pub(super) struct WalkArgs {
     /// Entry of systemd-boot: its id, or a pattern [default: the one that systemd-boot chooses]
     #[arg(long, value_name = "ID", help_heading = "Disk")]
     entry: Option<String>,
-    /// The machine's EFI variables: an efivarfs folder, EDK2 variable store (OVMF_VARS.fd) or virt-firmware JSON; of Secure
-    /// Boot alone, a recorded event log or a folder of .auth files (loader/keys/NAME of a boot partition)
+    /// The machine's EFI variables: an efivarfs folder, EDK2 variable store (OVMF_VARS.fd), virt-firmware JSON or AWS's
+    /// uefi-data; of Secure Boot alone, a recorded event log or a folder of .auth files (loader/keys/NAME of a boot partition)
     #[arg(long, value_name = "PATH", help_heading = "Machine")]
     variables: Option<PathBuf>,
+    /// Dictionary of AWS's uefi-data, which --variables needs to read such: 11,381 bytes, dict.v0 of virt-firmware
+    /// (virt/firmware/aws/ of its Python package)
+    #[arg(long, value_name = "FILE", requires = "variables", help_heading = "Machine")]
+    uefi_data_dictionary: Option<PathBuf>,
     /// Variable of systemd-boot, over those of --variables; repeatable: LoaderEntryDefault, LoaderEntryOneShot,
     /// LoaderEntryPreferred, LoaderEntryLastBooted
     #[arg(long = "loader-variable", value_name = "NAME=VALUE", help_heading = "Machine")]
@@ -41,8 +46,9 @@ pub(super) struct WalkArgs {
 
 impl WalkArgs {
     /// What `--variables` names.
-    pub(super) fn variables(&self) -> Option<&Path> {
-        self.variables.as_deref()
+    pub(super) fn variables(&self) -> Option<VariableFile<'_>> {
+        let dictionary = self.uefi_data_dictionary.as_deref();
+        self.variables.as_deref().map(|path| VariableFile { path, dictionary })
     }
 
     /// Most bytes that something may unpack to.
@@ -51,8 +57,8 @@ impl WalkArgs {
     }
 
     fn wishes(&self) -> anyhow::Result<Wishes> {
-        let mut variables = match &self.variables {
-            Some(path) => super::secure_boot::boot_variables(path)?,
+        let mut variables = match self.variables() {
+            Some(file) => super::secure_boot::boot_variables(file)?,
             None => None,
         };
         for text in &self.loader_variables {

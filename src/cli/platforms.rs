@@ -54,5 +54,8 @@ fn entry(platform: &Platform) -> serde_json::Value {
         "banks": banks(platform),
         "evidence": platform.evidence,
         "unknown": platform.unknown,
+        "separator_only": platform.separator_only,
+        "secure_boot": platform.secure_boot,
+        "measures_dbr": platform.measures_dbr,
     })
 }

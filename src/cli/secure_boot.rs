@@ -11,8 +11,8 @@ use super::output::hinted;
 use crate::boot::{FirmwareImage, Input, SecureBootPolicy, VariableSource};
 use crate::prediction::Registers;
 use crate::secure_boot::{
-    Content, Key, KeyFileError, MAX_VARIABLE, SecureBootVariables, efivarfs_variable, read_key_file,
-    read_virt_firmware,
+    AwsDataError, Content, Key, KeyFileError, MAX_DICTIONARY, MAX_UEFI_DATA, MAX_VARIABLE,
+    SecureBootVariables, efivarfs_variable, is_uefi_data, read_key_file, read_uefi_data, read_virt_firmware,
 };
 use crate::tcg::eventlog::EventLog;
 use crate::uefi::guid::Guid;
@@ -41,6 +41,9 @@ pub(super) struct SecureBootArgs {
     /// Time stamping keys, as --pk
     #[arg(long, value_name = "FILE", num_args = 1.., help_heading = "Secure Boot")]
     dbt: Vec<PathBuf>,
+    /// OS recovery keys, as --pk: EDK2 does not measure them
+    #[arg(long, value_name = "FILE", num_args = 1.., help_heading = "Secure Boot")]
+    dbr: Vec<PathBuf>,
     /// Owner of certificates that are given alone: it is measured with them
     #[arg(long, value_name = "GUID", value_parser = parse_guid, help_heading = "Secure Boot")]
     key_owner: Option<Guid>,
@@ -55,12 +58,13 @@ pub(super) struct SecureBootArgs {
 
 impl SecureBootArgs {
     /// What is known of the machine's variables; `given` is what `--variables` names.
-    pub(super) fn policy(&self, given: Option<&Path>) -> anyhow::Result<Option<SecureBootPolicy>> {
+    pub(super) fn policy(&self, given: Option<VariableFile<'_>>) -> anyhow::Result<Option<SecureBootPolicy>> {
         let mut variables = match given {
-            Some(path) => {
-                let variables = read_variables(path)?.0;
+            Some(file) => {
+                let variables = read_variables(file)?.0;
                 let wrong = |(key, error): (Key, crate::bytes::ParseError)| {
-                    anyhow::Error::new(error).context(format!("{}: variable {}", path.display(), key.name()))
+                    let context = format!("{}: variable {}", file.path.display(), key.name());
+                    anyhow::Error::new(error).context(context)
                 };
                 variables.check().map_err(wrong)?;
                 variables
@@ -75,9 +79,12 @@ impl SecureBootArgs {
                 Key::Dbx => &self.dbx,
                 Key::Dbt => &self.dbt,
             };
-            if let Some(content) = self.content(key, files)? {
+            if let Some(content) = self.content(&key.name().to_lowercase(), files)? {
                 *variables.key_mut(key) = content;
             }
+        }
+        if let Some(content) = self.content("dbr", &self.dbr)? {
+            variables.dbr = content;
         }
         let policy =
             SecureBootPolicy { variables, source: VariableSource::Declared, ..SecureBootPolicy::default() };
@@ -107,7 +114,7 @@ impl SecureBootArgs {
     }
 
     /// The content of one variable, its files one after the other.
-    fn content(&self, key: Key, files: &[PathBuf]) -> anyhow::Result<Option<Content>> {
+    fn content(&self, option: &str, files: &[PathBuf]) -> anyhow::Result<Option<Content>> {
         match files {
             [] => return Ok(None),
             [one] if one.as_os_str() == "none" => return Ok(Some(Content::Absent)),
@@ -117,7 +124,7 @@ impl SecureBootArgs {
         for path in files {
             let bytes = read_small(path, MAX_VARIABLE)?;
             let lists = read_key_file(&bytes, self.key_owner).map_err(|error| {
-                let text = format!("--{} {}: {error}", key.name().to_lowercase(), path.display());
+                let text = format!("--{option} {}: {error}", path.display());
                 match error {
                     KeyFileError::NoOwner => {
                         hinted(text, "--key-owner with the GUID that the key is enrolled with")
@@ -138,15 +145,24 @@ fn parse_guid(text: &str) -> Result<Guid, String> {
     text.parse().map_err(|_| format!("'{text}' is no GUID, as 77fa9abd-0359-4d32-bd60-28f4e78f784b"))
 }
 
+/// What `--variables` names.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct VariableFile<'a> {
+    /// The file or folder.
+    pub(super) path: &'a Path,
+    /// The dictionary of AWS's uefi-data.
+    pub(super) dictionary: Option<&'a Path>,
+}
+
 /// The variables that decide what starts, out of what `--variables` names; `None` where it holds keys only.
-pub(super) fn boot_variables(path: &Path) -> anyhow::Result<Option<BootVariables>> {
-    Ok(read_variables(path)?.1.as_deref().map(BootVariables::from_store))
+pub(super) fn boot_variables(file: VariableFile<'_>) -> anyhow::Result<Option<BootVariables>> {
+    Ok(read_variables(file)?.1.as_deref().map(BootVariables::from_store))
 }
 
 /// Variables in whatever form they are kept: those of Secure Boot, and all of them where it is a store.
 type Given = (SecureBootVariables, Option<Vec<Variable>>);
 
-fn read_variables(path: &Path) -> anyhow::Result<Given> {
+fn read_variables(VariableFile { path, dictionary }: VariableFile<'_>) -> anyhow::Result<Given> {
     if path.is_dir() {
         return read_folder(path);
     }
@@ -160,15 +176,38 @@ fn read_variables(path: &Path) -> anyhow::Result<Given> {
         let variables = read_virt_firmware(&bytes).with_context(named)?;
         return Ok((SecureBootVariables::from_store(&variables), Some(variables)));
     }
+    if is_uefi_data(&bytes) {
+        let variables = read_aws(path, &bytes, dictionary)?;
+        return Ok((SecureBootVariables::from_store(&variables), Some(variables)));
+    }
     match EventLog::parse(&bytes) {
         Ok(log) => Ok((SecureBootVariables::from_log(&log).with_context(named)?, None)),
         Err(broken) if !broken.prefix.is_empty() => Err(broken.error).with_context(named),
         Err(_) => Err(hinted(
             format!("{}: no variable store, JSON of variables or event log", path.display()),
-            "signature lists of single variables are given with --pk, --kek, --db and --dbx; AWS's uefi-data becomes JSON \
-             with virt-fw-vars --input FILE --output-json FILE",
+            "signature lists of single variables are given with --pk, --kek, --db and --dbx",
         )),
     }
+}
+
+/// AWS's uefi-data, with the dictionary where there is one.
+fn read_aws(path: &Path, text: &[u8], dictionary: Option<&Path>) -> anyhow::Result<Vec<Variable>> {
+    if text.len() as u64 > MAX_UEFI_DATA {
+        return Err(anyhow::anyhow!("{}: uefi-data of more than {MAX_UEFI_DATA} bytes", path.display()));
+    }
+    let dictionary = dictionary.map(|path| read_small(path, MAX_DICTIONARY)).transpose()?;
+    read_uefi_data(text, dictionary.as_deref()).map_err(|error| {
+        let wrong = matches!(error, AwsDataError::NoDictionary(_) | AwsDataError::Dictionary { .. });
+        let text = format!("{}: {error}", path.display());
+        match wrong {
+            true => hinted(
+                text,
+                "--uefi-data-dictionary with virt/firmware/aws/dict.v0 of virt-firmware (PyPI); or make it JSON first, with \
+                 virt-fw-vars --input FILE --output-json FILE",
+            ),
+            false => hinted(text, "aws ec2 get-instance-uefi-data --query UefiData --output text writes such a file"),
+        }
+    })
 }
 
 /// A folder of efivarfs, or of keys to be enrolled.
@@ -214,5 +253,5 @@ fn is_wanted(name: &str) -> bool {
 }
 
 fn is_about_keys(name: &str) -> bool {
-    Key::ALL.iter().any(|key| key.name() == name) || ["SecureBoot", "SetupMode"].contains(&name)
+    Key::ALL.iter().any(|key| key.name() == name) || ["SecureBoot", "SetupMode", "dbr"].contains(&name)
 }

@@ -247,6 +247,11 @@ fn judge<'d>(
     let taken =
         Value { digests: &value.digests, status: &value.status, assumes: &entry.assumes, enforced: true };
     match value.status.as_str() {
+        "computed" | "observed"
+            if exporter.content == Content::Events && entry.startup_locality.is_some() =>
+        {
+            Err("it does not start at zeros, and this format has events only".to_owned())
+        }
         "computed" | "observed" => Ok((taken, None)),
         "assumed-unused" if exporter.content == Content::Events => {
             Err("nothing is known to extend it, and this format can't say that a register is untouched"

@@ -14,7 +14,7 @@ use crate::boot::{
 };
 use crate::pe::{PeError, PeImage};
 use crate::prediction::{GuestRegisters, PcrPrediction, Prediction, Variant};
-use crate::tcg::eventlog::MeasurementRegister;
+use crate::tcg::eventlog::{MeasurementRegister, Pcr0Start};
 use crate::tcg::{DigestSet, HashAlgorithm, PcrIndex};
 use crate::uki::{
     Kernel, KernelVersion, LoadedSection, LoaderInfo, MAX_TEXT, SectionLookup, SectionSet, os_release_fields,
@@ -348,10 +348,12 @@ fn rules_used(variant: &Variant, facts: &Facts) -> BTreeMap<String, RulesUsed> {
 }
 
 fn pcr_entry(pcr: PcrIndex, prediction: &PcrPrediction, variant: &Variant) -> PcrEntry {
+    let start = variant.recording.pcr0_start.filter(|_| pcr.get() == 0);
     PcrEntry {
         index: pcr.get(),
         name: (!pcr.name().is_empty()).then(|| pcr.name().to_owned()),
         status: prediction.status().name().to_owned(),
+        startup_locality: start.map(Pcr0Start::last_byte),
         values: value_entries(prediction),
         gaps: gap_entries(&variant.recording, prediction),
         assumes: ids(variant

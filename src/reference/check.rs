@@ -303,11 +303,14 @@ fn check_pcr(
     place: &str,
     findings: &mut Findings,
 ) {
-    let Ok(index) = PcrIndex::try_from(u32::from(pcr.index)) else {
+    if PcrIndex::try_from(u32::from(pcr.index)).is_err() {
         return findings.add(format!("{place}.index"), format!("there is no PCR {}", pcr.index));
-    };
+    }
+    if pcr.startup_locality.is_some_and(|locality| pcr.index != 0 || locality == 0) {
+        findings.add(format!("{place}.startup_locality"), "is only for PCR 0, where it is not 0");
+    }
     let held = Held {
-        start: banks.iter().map(|bank| index.start_value(*bank)).collect(),
+        start: banks.iter().filter_map(|bank| pcr.start_value(*bank)).collect(),
         untouched: ASSUMED_UNUSED,
         status: &pcr.status,
         values: &pcr.values,

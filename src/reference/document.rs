@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::tcg::eventlog::Pcr0Start;
+use crate::tcg::{Digest, HashAlgorithm, PcrIndex};
+
 /// Version of the format that this program writes. A reader refuses another major number.
 pub const SCHEMA_VERSION: &str = "1.0.0";
 
@@ -310,6 +313,9 @@ pub struct PcrEntry {
     pub name: Option<String>,
     /// `computed`, `observed`, `assumed-unused`, `partial` or `unknown`.
     pub status: String,
+    /// PCR 0 only: the last byte of its start value, where that is not zero: the locality from which the TPM was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub startup_locality: Option<u8>,
     /// Values at the stages at which they are known.
     pub values: Vec<ValueEntry>,
     /// What is not known.
@@ -318,6 +324,18 @@ pub struct PcrEntry {
     /// [`AssumptionEntry::id`]s that it depends on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub assumes: Vec<String>,
+}
+
+impl PcrEntry {
+    /// What the register holds before its first measurement.
+    #[must_use]
+    pub fn start_value(&self, bank: HashAlgorithm) -> Option<Digest> {
+        let pcr = PcrIndex::try_from(u32::from(self.index)).ok()?;
+        Some(match self.startup_locality {
+            Some(locality) if self.index == 0 => Pcr0Start::StartupLocality(locality).value(bank),
+            _ => pcr.start_value(bank),
+        })
+    }
 }
 
 /// A PCR's value at one stage.

@@ -5,7 +5,7 @@ use der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, OctetStringRef};
 use der::{Decode, Encode, Reader as _, SliceReader, Tag, TagNumber};
 use x509_cert::spki::AlgorithmIdentifierRef;
 
-use super::key::{KeyError, verify};
+use super::key::{KeyError, verify_certificate};
 use crate::tcg::{Digest, HashAlgorithm};
 
 const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
@@ -29,6 +29,8 @@ pub(crate) struct Certificate {
     /// `subjectPublicKeyInfo`.
     key: PublicKey,
     signature_algorithm: ObjectIdentifier,
+    /// Parameters of the signature's algorithm, encoded.
+    signature_parameters: Option<Vec<u8>>,
     signature: Vec<u8>,
     may_issue: bool,
 }
@@ -54,7 +56,8 @@ impl Certificate {
         let whole = outer.tlv_bytes()?;
         let mut fields = SliceReader::new(AnyRef::from_der(whole)?.value())?;
         let to_be_signed = fields.tlv_bytes()?;
-        let signature_algorithm = AlgorithmIdentifierRef::decode(&mut fields)?.oid;
+        let algorithm = AlgorithmIdentifierRef::decode(&mut fields)?;
+        let signature_parameters = algorithm.parameters.map(|parameters| parameters.to_der()).transpose()?;
         let signature = BitStringRef::decode(&mut fields)?.raw_bytes().to_vec();
         let tbs = ToBeSigned::read(AnyRef::from_der(to_be_signed)?.value())?;
         Ok(Self {
@@ -64,7 +67,8 @@ impl Certificate {
             subject: tbs.subject,
             issuer: tbs.issuer,
             key: tbs.key,
-            signature_algorithm,
+            signature_algorithm: algorithm.oid,
+            signature_parameters,
             signature,
         })
     }
@@ -87,7 +91,8 @@ impl Certificate {
         if self.subject != other.issuer || !self.may_issue {
             return Ok(false);
         }
-        verify(&self.key, other.signature_algorithm, None, &other.to_be_signed, &other.signature)
+        let algorithm = (other.signature_algorithm, other.signature_parameters.as_deref());
+        verify_certificate(&self.key, algorithm, &other.to_be_signed, &other.signature)
     }
 
     /// How its issuer signed it.

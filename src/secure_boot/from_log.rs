@@ -2,7 +2,7 @@
 
 use super::variables::{Content, Key, SecureBootVariables};
 use crate::bytes::Reader;
-use crate::tcg::eventlog::EventLog;
+use crate::tcg::eventlog::{Event, EventLog};
 use crate::tcg::{Digest, DigestSet, EventType};
 use crate::uefi::guid::GLOBAL_VARIABLE;
 use crate::uefi::variable::{Uintn, VariableData};
@@ -35,12 +35,13 @@ impl SecureBootVariables {
         let events = log
             .events()
             .filter(|event| event.register == 7 && event.event_type == EventType::EFI_VARIABLE_DRIVER_CONFIG);
-        Self::from_events(events.map(|event| {
+        let variables = Self::from_events(events.map(|event| {
             let known = event.digests.iter().filter_map(|(algorithm, bytes)| {
                 algorithm.known().and_then(|bank| Digest::from_bytes(bank, bytes))
             });
             (event.number, Some(event.data), known.collect())
-        }))
+        }))?;
+        Ok(Self { beside: beside(log), ..variables })
     }
 
     /// The same from `EV_EFI_VARIABLE_DRIVER_CONFIG` events of PCR 7: number, data, digests.
@@ -80,4 +81,35 @@ impl SecureBootVariables {
         };
         *place = variable.data.to_vec().into();
     }
+}
+
+/// The first event of PCR 7 that is none of the variables in their order, a separator behind them, and authorities behind
+/// that; `None` where there is no such event, so that the firmware measures as EDK2 does.
+fn beside(log: &EventLog<'_>) -> Option<String> {
+    let mut keys = ["SecureBoot"].into_iter().chain(Key::ALL.into_iter().map(Key::name)).peekable();
+    let mut separated = false;
+    let extended = |event: &Event<'_>| event.register == 7 && event.event_type != EventType::NO_ACTION;
+    for event in log.events().filter(extended) {
+        match event.event_type {
+            EventType::SEPARATOR if !separated => {
+                separated = true;
+                // dbt is measured only where it exists.
+                keys.next_if_eq(&Key::Dbt.name());
+                if let Some(missing) = keys.next() {
+                    return Some(format!("no variable {missing}"));
+                }
+            }
+            EventType::EFI_VARIABLE_AUTHORITY if separated => {}
+            EventType::EFI_VARIABLE_DRIVER_CONFIG => {
+                let name = VariableData::read(Reader::new(event.data), Uintn::Bits64).ok()?.name;
+                // Behind the separator: written while the machine booted, or shim's.
+                if !separated && keys.next_if_eq(&name.as_str()).is_none() {
+                    return Some(format!("variable {name}"));
+                }
+            }
+            EventType::EFI_ACTION => return Some(format!("'{}'", String::from_utf8_lossy(event.data))),
+            other => return Some(format!("an event of type {other}")),
+        }
+    }
+    None
 }

@@ -93,12 +93,17 @@ pub struct SecureBootVariables {
     pub dbx: Content,
     /// `dbt`.
     pub dbt: Content,
+    /// `dbr`: the keys of OS recovery. Not among [`Key::ALL`], as EDK2 does not measure it.
+    pub dbr: Content,
     /// `SecureBoot` as it was in a running system or its log; no bytes where the firmware has no Secure Boot.
     pub secure_boot: Content,
     /// EDK2's `SecureBootEnable`: 0 switches Secure Boot off although keys are enrolled.
     pub enable: Content,
     /// shim's variables: `MokList`, `MokListX`, `MokSBState`, `MokListTrusted`, `SbatLevel` and kin.
     pub shim: Vec<Variable>,
+    /// What the firmware that logged them measures in PCR 7 beside them, in words. Vendors add `AuditMode`, `DeployedMode`
+    /// or a note about DMA protection; EDK2 does not, so that PCR 7 does not follow from the variables there.
+    pub beside: Option<String>,
 }
 
 impl SecureBootVariables {
@@ -120,10 +125,12 @@ impl SecureBootVariables {
             db: key(Key::Db),
             dbx: key(Key::Dbx),
             dbt: key(Key::Dbt),
+            dbr: get(IMAGE_SECURITY_DATABASE, "dbr"),
             // The store has it only as a volatile variable of a running system.
             secure_boot: if runtime { get(GLOBAL_VARIABLE, "SecureBoot") } else { Content::Unknown },
             enable: if runtime { Content::Unknown } else { get(SECURE_BOOT_ENABLE, "SecureBootEnable") },
             shim: variables.iter().filter(|variable| variable.vendor == SHIM_LOCK).cloned().collect(),
+            beside: None,
         }
     }
 
@@ -232,5 +239,6 @@ fn vendor_of(name: &str) -> Option<Guid> {
     let boot = ["SecureBoot", "SetupMode", "BootOrder", "BootNext"].contains(&name)
         || name.strip_prefix("Boot").is_some_and(|rest| rest.len() == 4);
     let loader = name.starts_with("Loader").then_some(SYSTEMD_LOADER);
+    let key = key.or((name == "dbr").then_some(IMAGE_SECURITY_DATABASE));
     key.or(boot.then_some(GLOBAL_VARIABLE)).or(loader)
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use super::certificate::Certificate;
 use super::database::{Database, Entry};
-use super::key::{KeyError, verify};
+use super::key::{KeyError, verify_signer};
 use super::refusal::Refusal;
 use crate::pe::{CertificateTable, Coverage, PeError, PeImage, Signature, Signer};
 use crate::tcg::{DigestSet, HashAlgorithm};
@@ -145,12 +145,17 @@ impl Signed<'_> {
                 Err(error) => self.undecided = Some(error.to_string()),
             }
         }
-        trust.signers.iter().find_map(|signer| self.revoked_by_digest(&signer.certificate))
+        let mut signers = trust.signers.iter();
+        signers.find_map(|signer| self.revoked_by_digest(&signer.certificate, trust))
     }
 
-    fn revoked_by_digest(&mut self, certificate: &Certificate) -> Option<Refusal> {
+    /// EDK2 `PassTimestampCheck`, `ImageTimestampVerify`: a time stamp of the only signer's, by a certificate in `dbt`, may show
+    /// that the signature is older than the revocation. Whether it does depends on the machine's clock, too, as the
+    /// time stamping certificate has to be valid at the moment.
+    fn revoked_by_digest(&mut self, certificate: &Certificate, trust: &Trust) -> Option<Refusal> {
         let since = self.databases.dbx.revoked_since(certificate)?;
-        if self.databases.has_dbt && since.iter().any(|byte| *byte != 0) {
+        let may_be_older = since.iter().any(|byte| *byte != 0) && self.databases.has_dbt;
+        if may_be_older && trust.has_timestamp() {
             self.undecided = Some(format!(
                 "{} is revoked since a moment, and whether a time stamp proves an earlier signature can't be checked",
                 certificate.name()
@@ -168,7 +173,7 @@ impl Signed<'_> {
             let Ok(anchor) = Certificate::parse(content) else { continue };
             match trust.anchored_at(&anchor) {
                 Ok(true) => {
-                    let revoked = self.revoked_by_digest(&anchor);
+                    let revoked = self.revoked_by_digest(&anchor, trust);
                     self.allowed = Some(bytes.clone());
                     return revoked;
                 }
@@ -260,6 +265,11 @@ impl Trust {
         Ok(false)
     }
 
+    /// There is one signer, and a time stamp of its signature.
+    fn has_timestamp(&self) -> bool {
+        matches!(self.signers.as_slice(), [one] if one.signer.has_timestamp)
+    }
+
     fn describe(&self) -> String {
         let names: Vec<String> =
             self.signers.iter().map(|signer| format!("'{}'", signer.certificate.name())).collect();
@@ -276,6 +286,12 @@ impl TrustedSigner {
     fn is_genuine(&self) -> Result<bool, KeyError> {
         let signer = &self.signer;
         let digest = signer.digest_algorithm.known();
-        verify(self.certificate.key(), signer.signature_algorithm, digest, &signer.signed, &signer.value)
+        verify_signer(
+            self.certificate.key(),
+            signer.signature_algorithm,
+            digest,
+            &signer.signed,
+            &signer.value,
+        )
     }
 }

@@ -25,6 +25,14 @@ pub fn spec_id_record(banks: &[HashAlgorithm]) -> Vec<u8> {
     record
 }
 
+/// The record that says what the last byte of PCR 0 is before the first extend: `TCG_EfiStartupLocalityEvent`.
+#[must_use]
+pub fn startup_locality_record(banks: &[HashAlgorithm], locality: u8) -> Vec<u8> {
+    let data = [b"StartupLocality\0".as_slice(), &[locality]].concat();
+    let zeros = banks.iter().map(|bank| Digest::zero(*bank));
+    event2_record(PcrIndex::new(0), EventType::NO_ACTION, zeros, &data)
+}
+
 /// One `TCG_PCR_EVENT2`.
 #[must_use]
 pub fn event2_record(

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod firmware;
 mod image_digest;
 mod pcr11;
 mod published;

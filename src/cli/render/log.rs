@@ -3,7 +3,7 @@
 use crate::boot::Stage;
 use crate::cli::output::hinted;
 use crate::prediction::Prediction;
-use crate::tcg::tcg2_writer::{event2_record, spec_id_record};
+use crate::tcg::tcg2_writer::{event2_record, spec_id_record, startup_locality_record};
 
 /// The log that the firmware would show at `exit-boot-services`: every measurement that is known. Events whose data holds
 /// load addresses have none.
@@ -17,6 +17,9 @@ pub(crate) fn event_log(predictions: &[Prediction]) -> anyhow::Result<Vec<u8>> {
         ));
     };
     let mut log = spec_id_record(&prediction.banks);
+    if let Some(start) = variant.recording.pcr0_start {
+        log.extend(startup_locality_record(&prediction.banks, start.last_byte()));
+    }
     for (measurement, digests) in variant.recording.measurements.iter().zip(&variant.digests) {
         let (Some(event_type), Some(digests)) = (measurement.event_type, digests) else { continue };
         if measurement.stage == Stage::ExitBootServices {

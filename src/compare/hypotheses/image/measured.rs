@@ -69,7 +69,7 @@ fn expected(pcr: PcrIndex, events: &[Event], recording: &Recording, bank: HashAl
             events.iter().filter(|event| event.pcr == pcr && event.stage.is_none_or(|of| of <= stage));
         let value = until
             .map(|event| event.digests.get(bank))
-            .try_fold(pcr.start_value(bank), |value, digest| Some(extend(value, digest?)));
+            .try_fold(recording.start_value(pcr, bank), |value, digest| Some(extend(value, digest?)));
         let Some(value) = value else { break };
         values.push(ExpectedValue { stage: Some(stage), digests: [value].into_iter().collect() });
     }
