@@ -333,3 +333,67 @@ fn all_entries_are_alternatives_of_one_document() {
         value["images"].as_array().expect("images").iter().filter_map(|image| image["id"].as_str()).collect();
     assert_eq!(ids.len(), 3, "three profiles: {ids:?}");
 }
+
+fn stderr_of(folder: &Path, options: &[&str]) -> (Option<i32>, String) {
+    let start = ["predict".as_ref(), folder.as_os_str()];
+    let run = premeasure(start.into_iter().chain(options.iter().map(std::convert::AsRef::as_ref)));
+    (run.code, run.stderr)
+}
+
+/// The comparison is no total order: entries without a counter equal those of their name that have one.
+#[test]
+fn many_entries_with_and_without_counters_are_sorted() {
+    if skipped_without(&disks::TOOLS) {
+        return;
+    }
+    let folder = tempfile::tempdir_in(scratch()).expect("a temporary folder");
+    boot_partition(folder.path(), "");
+    let mut state = 7_u64;
+    for number in 0..120 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let name = "_".repeat(1 + (state >> 60) as usize);
+        let counter =
+            if number % 2 == 0 { String::new() } else { format!("+{}-{}", (state >> 50) % 4, number) };
+        let path = folder.path().join(format!("loader/entries/a{name}{counter}.conf"));
+        std::fs::write(path, "linux /vmlinuz\n").expect("written");
+    }
+    let (code, text) = stderr_of(folder.path(), &["--entry", "fed.conf", "--pcr", "11"]);
+    assert_eq!(code, Some(0), "{text}");
+}
+
+/// A UKI that is cut off still has its section table and .osrel: systemd-boot may list it, so nothing is chosen beside it.
+#[test]
+fn a_damaged_uki_leaves_the_choice_open() {
+    if skipped_without(&disks::TOOLS) {
+        return;
+    }
+    let folder = tempfile::tempdir_in(scratch()).expect("a temporary folder");
+    boot_partition(folder.path(), "");
+    let whole = support::read(fixture("t-tiny-257").join("uki.efi"));
+    let cut = whole.get(..4096).expect("the section table of it");
+    std::fs::write(folder.path().join("EFI/Linux/z-cut.efi"), cut).expect("written");
+    let (code, text) = stderr_of(folder.path(), &[]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("z-cut.efi may be what systemd-boot boots"), "{text}");
+    // A default that it can't match decides.
+    std::fs::write(folder.path().join("loader/loader.conf"), "default fed.conf\n").expect("written");
+    let (code, text) = stderr_of(folder.path(), &["--pcr", "11"]);
+    assert_eq!(code, Some(0), "{text}");
+}
+
+/// However the program's path is written, an entry for systemd-boot itself is passed over.
+#[test]
+fn systemd_boot_knows_its_own_path_in_every_spelling() {
+    if skipped_without(&disks::TOOLS) {
+        return;
+    }
+    let folder = tempfile::tempdir_in(scratch()).expect("a temporary folder");
+    boot_partition(folder.path(), "default self.conf\n");
+    std::fs::write(folder.path().join("loader/entries/self.conf"), "efi /EFI/BOOT/BOOTX64.EFI\n")
+        .expect("written");
+    for path in ["EFI/BOOT/BOOTX64.EFI", "/efi/boot/bootx64.efi", "\\EFI\\BOOT\\BOOTX64.EFI"] {
+        let (code, text) = stderr_of(folder.path(), &["--boot-option", path, "--pcr", "11"]);
+        assert_eq!(code, Some(0), "{path}: {text}");
+        assert!(text.contains("is systemd-boot itself"), "{path}: {text}");
+    }
+}

@@ -237,7 +237,7 @@ enum Passed {
 
 impl From<String> for Passed {
     fn from(problem: String) -> Self {
-        Self::Over(problem)
+        Self::Unread(problem)
     }
 }
 
