@@ -61,6 +61,12 @@ pub enum CompareError {
         /// Banks of the observed side.
         observed: String,
     },
+    /// No register has a value on both sides.
+    #[error("nothing to compare: no register with a predicted value was observed (observed: {observed})")]
+    NothingInCommon {
+        /// The registers that were observed.
+        observed: String,
+    },
     /// One side has PCRs, the other the registers of a confidential guest.
     #[error("expected are {}, observed are {}", registers_of(*expected), registers_of(*observed))]
     OtherRegisters {

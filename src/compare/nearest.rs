@@ -3,6 +3,7 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use super::CompareError;
 use super::align::{AlignedEvent, EventStatus, align};
@@ -45,6 +46,8 @@ pub fn compare(
     let rows = pair.rows();
     let mut pcrs = pair.verdicts();
     pair.hold_against_events(&mut pcrs, &rows);
+    refuse_nothing_in_common(&pcrs, &rows, observation)?;
+    let started = Instant::now();
     let mut causes = Vec::new();
     let differing: Vec<PcrIndex> =
         pcrs.iter().filter(|pcr| pcr.verdict == Verdict::Differs).map(|pcr| pcr.index).collect();
@@ -53,8 +56,16 @@ pub fn compare(
         causes = pair.explain(&rows, &differing, evidence, &expectation.candidates);
     }
     let explained: BTreeSet<PcrIndex> = causes.iter().flat_map(|cause| cause.pcrs.iter().copied()).collect();
-    let unexplained = differing.iter().filter(|pcr| !explained.contains(pcr)).map(|pcr| pcr.get()).collect();
+    let unexplained: Vec<u8> =
+        differing.iter().filter(|pcr| !explained.contains(pcr)).map(|pcr| pcr.get()).collect();
     let mut notes = observation.notes.clone();
+    if !unexplained.is_empty() && started.elapsed() > hypotheses::TIME {
+        notes.push(format!(
+            "the search for causes was stopped after {} ms: what is not explained was not tried to the end",
+            hypotheses::TIME.as_millis()
+        ));
+    }
+    notes.extend(unobserved(&pcrs));
     causes.extend(pair.log_against_registers(&mut notes));
     let texts = match (&candidate.events, &observation.events) {
         (Some(ours), Some(theirs)) => command_lines(Some(ours), theirs),
@@ -93,6 +104,30 @@ pub fn compare(
         events,
         notes,
     })
+}
+
+/// Registers that are predicted and of which nothing was observed: they are not known to be equal.
+fn unobserved(pcrs: &[PcrVerdict]) -> Option<String> {
+    let is_predicted = |pcr: &&PcrVerdict| pcr.banks.iter().any(|bank| bank.expected.is_some());
+    let missing = pcrs.iter().filter(|pcr| pcr.verdict == Verdict::NotObserved).filter(is_predicted);
+    let missing: Vec<String> = missing.map(|pcr| pcr.index.get().to_string()).collect();
+    (!missing.is_empty()).then(|| format!("predicted, and not observed: {}", missing.join(", ")))
+}
+
+/// Where no register could be judged, nothing is equal.
+fn refuse_nothing_in_common(
+    pcrs: &[PcrVerdict],
+    rows: &[AlignedEvent],
+    observation: &Observation,
+) -> Result<(), CompareError> {
+    let judged = |pcr: &PcrVerdict| !matches!(pcr.verdict, Verdict::NotObserved | Verdict::NotPredicted);
+    if pcrs.iter().any(judged) || !rows.is_empty() {
+        return Ok(());
+    }
+    let observed: BTreeSet<PcrIndex> =
+        observation.values.banks().flat_map(|(_, values)| values.keys().copied()).collect();
+    let observed: Vec<String> = observed.iter().map(|pcr| pcr.get().to_string()).collect();
+    Err(CompareError::NothingInCommon { observed: observed.join(", ") })
 }
 
 /// The register's name in documents.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::outcome::{compare, document, folder, write_values};
 use crate::support::boots::boot;
-use crate::support::{BANKS, Run, fixture, premeasure, read};
+use crate::support::{BANKS, Run, fixture, premeasure, read, read_json, scratch};
 
 const TINY: &str = "t-tiny-257";
 
@@ -300,4 +300,29 @@ fn damaged_inputs_are_errors() {
         assert_eq!(run.code, Some(2), "{cut}: {}", run.stderr);
         assert!(!run.stderr.contains("panicked"), "{cut}: {}", run.stderr);
     }
+}
+
+/// Equal is only what was held against something: a listing of other registers is an error, one of some leaves the others open.
+#[test]
+fn what_was_not_observed_is_not_equal() {
+    let folder = tempfile::tempdir_in(scratch()).expect("a temporary folder");
+    let boot = fixture("boots/t-tiny-257");
+    let uki = fixture("t-tiny-257/uki.efi");
+    let values: serde_json::Value = read_json(boot.join("pcrs.json"));
+    let compare = |name: &str, listing: serde_json::Value| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, listing.to_string()).expect("written");
+        let options = ["--secure-boot", "off"].map(std::ffi::OsStr::new);
+        premeasure(["compare".as_ref(), uki.as_os_str(), path.as_os_str()].into_iter().chain(options))
+    };
+    let other = compare("23.json", serde_json::json!({ "sha256": { "23": "00".repeat(32) } }));
+    assert_eq!(other.code, Some(2), "{}", other.stderr);
+    assert!(
+        other.stderr.contains("nothing to compare") && other.stderr.contains("observed: 23"),
+        "{}",
+        other.stderr
+    );
+    let part = compare("11.json", serde_json::json!({ "sha256": { "11": values["sha256"]["11"] } }));
+    assert_eq!(part.code, Some(0), "{}", part.stderr);
+    assert!(part.text().contains("predicted, and not observed: 4, "), "{}", part.text());
 }

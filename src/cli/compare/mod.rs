@@ -89,8 +89,8 @@ pub(super) fn run(args: &CompareArgs) -> anyhow::Result<ExitCode> {
         print(&text::text(&comparison, args.all_events))?;
     }
     Ok(match (comparison.equal, observed.broken) {
-        (false, _) => ExitCode::from(EXIT_DIFFERS),
-        (true, true) => ExitCode::from(EXIT_ERROR),
+        (_, true) => ExitCode::from(EXIT_ERROR),
+        (false, false) => ExitCode::from(EXIT_DIFFERS),
         (true, false) => ExitCode::SUCCESS,
     })
 }
@@ -100,6 +100,10 @@ fn explain_error(error: CompareError) -> anyhow::Error {
         CompareError::OtherRegisters { .. } => hinted(
             error.to_string(),
             "predict --registers rtmr is for CC event logs and register values of a guest, --registers pcr for those of a TPM",
+        ),
+        CompareError::NothingInCommon { .. } => hinted(
+            error.to_string(),
+            "observe the registers that are predicted; premeasure predict lists them",
         ),
         CompareError::NoCommonBank { .. } => {
             hinted(error.to_string(), "--bank computes others where EXPECTED is an image")
