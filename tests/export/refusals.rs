@@ -13,7 +13,7 @@ type Change<'a> = &'a dyn Fn(&mut Value);
 fn altered(name: &str, change: impl FnOnce(&mut Value)) -> (Option<i32>, String) {
     let mut document: Value = read_json(Doc::Tiny257.path());
     change(&mut document);
-    let path = folder("altered").join(name);
+    let path = folder(&format!("altered-{name}")).join(name);
     std::fs::write(&path, document.to_string()).expect("writable");
     let run = premeasure(["export", text(&path), "--format", "keylime"]);
     assert!(run.stdout.is_empty(), "{name}: something was written");
