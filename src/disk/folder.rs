@@ -69,13 +69,14 @@ impl FolderVolume {
         if !folder.is_dir() {
             return Ok(None);
         }
+        // The name as it is spelled, without a look at all others.
+        if fs::symlink_metadata(folder.join(part)).is_ok() {
+            return Ok(Some(part.into()));
+        }
         let entries = fs::read_dir(folder).map_err(|error| failed(folder, error))?;
         let mut found = None;
         for entry in entries.take(MAX_ENTRIES) {
             let name = entry.map_err(|error| failed(folder, error))?.file_name();
-            if name == part {
-                return Ok(Some(name));
-            }
             if name.to_str().is_some_and(|name| is_same_name(name, part)) {
                 found = Some(name);
             }
