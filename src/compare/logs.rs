@@ -13,6 +13,9 @@ use crate::tcg::{DigestSet, EventType, HashAlgorithm, PcrIndex, PcrValues};
 /// Most events that are put side by side. Firmware's logs have hundreds; IMA's have tens of thousands, all in PCR 10.
 const MAX_EVENTS: usize = 200_000;
 
+/// Records from which on they are read and replayed side by side.
+const MANY: usize = 200;
+
 /// Logs that can't be compared.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -95,7 +98,13 @@ fn read(
     if count > MAX_EVENTS {
         return Err(LogsError::TooMany(count));
     }
-    let (replay, kind) = timeline::replay(logs)?;
+    let (replayed, events) = std::thread::scope(|scope| {
+        let events = (count >= MANY).then(|| scope.spawn(|| events(logs)));
+        let replayed = timeline::replay(logs);
+        // A thread that can't be joined panicked: then this one runs into the same.
+        (replayed, events.and_then(|events| events.join().ok()).unwrap_or_else(|| self::events(logs)))
+    });
+    let (replay, kind) = replayed?;
     let mut values = replay.values();
     let firmware = logs.iter().any(|log| matches!(log.format, LogFormat::Sha1 | LogFormat::CryptoAgile));
     if firmware {
@@ -117,8 +126,11 @@ fn read(
             left_out.number, left_out.register
         ));
     }
-    let events = timeline::merge(logs).iter().filter_map(|entry| event(&entry.record, entry.uintn)).collect();
     Ok((values, events, kind))
+}
+
+fn events(logs: &[BootLog<'_>]) -> Vec<Event> {
+    timeline::merge(logs).iter().filter_map(|entry| event(&entry.record, entry.uintn)).collect()
 }
 
 /// The firmware's log covers the register, so that one without events holds its start value.
@@ -154,9 +166,9 @@ fn event(record: &Record<'_>, uintn: crate::uefi::variable::Uintn) -> Option<Eve
     };
     Some(match &record.content {
         Content::PcClient { event_type, data } => {
-            let what = decode(*event_type, data, Context { data_offset: 0, uintn }).data.summary();
-            let topic = Topic::of_event(topic_pcr, *event_type, data, &digests);
-            plain(what, topic, Some(data.to_vec()), Some(*event_type))
+            let decoded = decode(*event_type, data, Context { data_offset: 0, uintn }).data;
+            let topic = Topic::of_decoded(topic_pcr, *event_type, &decoded, data, &digests);
+            plain(decoded.summary(), topic, Some(data.to_vec()), Some(*event_type))
         }
         Content::Systemd(word) => {
             let topic = Topic::of_word(pcr, &word.string);

@@ -5,6 +5,7 @@
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
 
+mod append;
 mod aws;
 pub(crate) mod certificate;
 mod database;
@@ -18,6 +19,7 @@ mod variables;
 mod verify;
 mod virt_firmware;
 
+pub use append::append_lists;
 pub use aws::{AwsDataError, MAX_DICTIONARY, MAX_UEFI_DATA, is_uefi_data, read_uefi_data};
 pub use database::{Database, MAX_VARIABLE, certificate_list};
 pub use detached::{Account, verify_detached};
