@@ -99,10 +99,9 @@ fn read(
         return Err(LogsError::TooMany(count));
     }
     let (replayed, events) = std::thread::scope(|scope| {
-        let events = (count >= MANY).then(|| scope.spawn(|| events(logs)));
-        let replayed = timeline::replay(logs);
-        // A thread that can't be joined panicked: then this one runs into the same.
-        (replayed, events.and_then(|events| events.join().ok()).unwrap_or_else(|| self::events(logs)))
+        let replayed = (count >= MANY).then(|| scope.spawn(|| timeline::replay(logs)));
+        let events = events(logs);
+        (replayed.map_or_else(|| timeline::replay(logs), joined), events)
     });
     let (replay, kind) = replayed?;
     let mut values = replay.values();
@@ -129,8 +128,25 @@ fn read(
     Ok((values, events, kind))
 }
 
+/// The events of all logs, decoded by halves side by side where they are many.
 fn events(logs: &[BootLog<'_>]) -> Vec<Event> {
-    timeline::merge(logs).iter().filter_map(|entry| event(&entry.record, entry.uintn)).collect()
+    let records = timeline::merge(logs);
+    let decoded = |records: &[timeline::TimelineRecord<'_>]| -> Vec<Event> {
+        records.iter().filter_map(|entry| event(&entry.record, entry.uintn)).collect()
+    };
+    let (first, second) = records.split_at(if records.len() < MANY { 0 } else { records.len() / 2 });
+    std::thread::scope(|scope| {
+        let first = (!first.is_empty()).then(|| scope.spawn(|| decoded(first)));
+        let mut second = decoded(second);
+        let mut all = first.map(joined).unwrap_or_default();
+        all.append(&mut second);
+        all
+    })
+}
+
+/// What a thread found; its panic is this one's.
+fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// The firmware's log covers the register, so that one without events holds its start value.
