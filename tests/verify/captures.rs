@@ -14,7 +14,7 @@ const TOOLS: &[&str] = &["swtpm", "tpm2_quote", "tpm2_createprimary", "tpm2_pcre
 const PCRS: &str = "sha256:0,4,5,7,8,9,11,12,13,14,15";
 
 /// The folder of a machine whose TPM this is, as Linux shows it.
-fn machine(tpm: &Tpm) -> PathBuf {
+pub(crate) fn machine(tpm: &Tpm) -> PathBuf {
     let root = tpm.folder.join("machine");
     let put = |path: &str, bytes: &[u8]| {
         let path = root.join(path);
