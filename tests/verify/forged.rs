@@ -72,8 +72,16 @@ fn structures_that_no_tpm_makes() {
 }
 
 #[test]
-fn another_key() {
+fn a_substituted_key() {
     refused(&Forge { scalar: [8; 32], ..Forge::honest() }, Code::SignatureInvalid);
+    // What the evidence says about the key is no trust anchor: neither another one's name for an honest quote, nor both.
+    let other = Forge { scalar: [8; 32], ..Forge::honest() };
+    for forge in [Forge::honest(), other.clone()] {
+        let mut evidence = forge.evidence();
+        evidence.claimed_key = Some(Box::new(other.key()));
+        let appraisal = verifier(policy(&Selection::default())).appraise(&evidence, NONCE);
+        assert_eq!(codes(&appraisal), ["evidence-unbound"]);
+    }
     // A message that was changed after it was signed.
     let forge = Forge::honest();
     let mut evidence = forge.evidence();
@@ -96,7 +104,7 @@ fn values_that_were_not_quoted() {
 
 /// Right values beside a quote that does not cover them prove nothing.
 #[test]
-fn a_selection_that_leaves_a_pcr_out() {
+fn a_wrong_selection() {
     let selection = vec![(SHA256, vec![4, 8, 9, 12, 13, 14, 15])];
     let appraisal = Forge { selection, ..Forge::honest() }.appraise();
     assert_eq!(codes(&appraisal), ["pcr-not-quoted"]);
@@ -133,7 +141,7 @@ fn banks_that_contradict_each_other() {
 }
 
 #[test]
-fn the_log_of_another_boot() {
+fn a_swapped_log() {
     let other = crate::support::read(crate::support::fixture("boots/t3-tiny-262/eventlog.bin"));
     refused(&Forge { log: Some(other), ..Forge::honest() }, Code::LogMismatch);
 }
