@@ -31,6 +31,7 @@ Examples:
   premeasure compare reference.json eventlog.bin pcrs.json         the TPM's values, explained by the log
   premeasure compare uki.efi pcrs.yaml --loader systemd-bootx64.efi   values alone: what would give them
   premeasure compare disk.img --live                               this machine
+  premeasure compare disk.img --live --tcti swtpm:port=2321        the TPM of a guest, with the feature tpm
   premeasure compare measurements.json pcrs.json --json            a policy of Constellation, Keylime, AWS, ...
   premeasure compare uki.efi ccel.bin --registers rtmr --baseline earlier-ccel.bin   a TDX guest's registers
   premeasure compare yesterday.bin today.bin                       two boots of one machine
@@ -47,6 +48,10 @@ pub(super) struct CompareArgs {
     /// Folder that holds the sys and run of --live
     #[arg(long, value_name = "DIR", default_value = "/", requires = "live")]
     live_root: PathBuf,
+    /// TPM whose PCRs --live reads, instead of those in sysfs: device:PATH, swtpm:host=H,port=N, mssim:..., tabrmd:...; takes a
+    /// build with the feature tpm
+    #[arg(long, value_name = "TCTI", requires = "live")]
+    tcti: Option<String>,
     /// Format of the policy EXPECTED, where its content does not tell
     #[arg(long, value_name = "NAME")]
     policy_format: Option<String>,
