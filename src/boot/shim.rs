@@ -1,13 +1,15 @@
 //! shim: its keys into PCR 14, its revocation level and what let the second stage start into PCR 7.
 
+use std::sync::Arc;
+
 use super::cc::Program;
 use super::measurement::{GapCode, Rule, Source};
 use super::recorder::{Event, Recorder};
 use super::replay::BootError;
 use super::secure_boot::ImageVerification;
-use super::{NamedImage, Scenario, SecureBootPolicy};
+use super::{BootChain, NamedImage, Scenario, SecureBootPolicy};
 use crate::hashing::Segment;
-use crate::secure_boot::{Content, Refusal, Shim, Verdict};
+use crate::secure_boot::{Content, Refusal, Shim, ShimState, Verdict};
 use crate::tcg::{EventType, PcrIndex};
 use crate::uefi::guid::{Guid, IMAGE_SECURITY_DATABASE, SHIM_LOCK};
 use crate::uefi::variable::variable_data;
@@ -32,50 +34,109 @@ const UNKNOWN: Rule =
 
 /// shim runs, up to its second stage. From then on it checks images in the firmware's place: its hook of `LoadImage` (16
 /// and later), or that which systemd-boot and systemd-stub set up with its protocol before.
-pub(super) fn run(shim: &NamedImage, scenario: &Scenario, recorder: &mut Recorder<'_>) {
+pub(super) fn run(chain: &BootChain, shim: &NamedImage, scenario: &Scenario, recorder: &mut Recorder<'_>) {
     let policy = scenario.secure_boot_policy.clone();
     let known = Shim::of(&shim.image).ok().flatten().filter(|shim| shim.generation >= 4);
     recorder.program(Program::Same);
     recorder.verification = ImageVerification::default();
     let (Some(program), Some(policy)) = (known, policy) else {
-        for pcr in [7, 14] {
-            let reason = "what shim measures depends on its version and on the machine's variables";
-            let remedy = "a shim of version 15.8 or later, and --variables";
-            recorder.gap(PcrIndex::new(pcr), GapCode::UnknownLoader, &UNKNOWN, reason, remedy);
-        }
+        let reason = "what shim measures depends on its version and on the machine's variables";
+        unknown(recorder, &[7, 14], reason, "a shim of version 15.8 or later, and --variables");
         if scenario.secure_boot {
             assume_accepted(recorder);
         }
         return;
     };
-    let variable = |name: &str| match policy.variables.shim_variable(name) {
-        Content::Is(bytes) => bytes,
-        Content::Absent | Content::Unknown => Vec::new(),
-    };
+    let state = program.state(&policy.variables);
     recorder.assume(
         "mok-variables",
         "shim finds no keys, revocations or newer SbatLevel stored but those given",
         &[7, 14],
         "--variables with all of the machine's variables",
     );
-    keys(recorder, shim, "MokList", program.mok_list(&variable("MokList")));
-    keys(recorder, shim, "MokListX", program.mok_list_x(&variable("MokListX")));
-    let state = variable("MokSBState");
-    if !state.is_empty() {
-        authority(recorder, shim, (SHIM_LOCK, "MokSBState"), &state, &KEYS);
-        keys(recorder, shim, "MokSBState", state);
-    }
-    let level = program.sbat_level(scenario.secure_boot, &variable("SbatLevel"));
-    authority(recorder, shim, (SHIM_LOCK, "SbatLevel"), &level, &LEVEL);
-    if variable("MokListTrusted").is_empty() {
-        keys(recorder, shim, "MokListTrusted", vec![1]);
-    }
-    let mok_policy = variable("MokPolicy");
-    if !mok_policy.is_empty() {
-        keys(recorder, shim, "MokPolicy", mok_policy);
+    mirror(shim, &program, &state, scenario.secure_boot, recorder);
+    if let Some(name) = state.request {
+        let reason = format!("shim starts MokManager first, which the variable {name} asks for");
+        unknown(recorder, &[4, 7, 14], &reason, "the variables after that request was dealt with");
     }
     if scenario.secure_boot {
-        recorder.verification = ImageVerification::by_shim(policy);
+        beside(chain, recorder);
+        verification(&state, policy, recorder);
+    }
+}
+
+/// What shim measures of its variables as it makes copies of them for the system.
+fn mirror(
+    shim: &NamedImage,
+    program: &Shim,
+    state: &ShimState,
+    secure_boot: bool,
+    recorder: &mut Recorder<'_>,
+) {
+    let not_ours =
+        "the copies of shim's lists in the variables were made by another shim, or are in several parts";
+    match (state.keys.bytes(), state.revocations.bytes()) {
+        (Some(enrolled), Some(revoked)) => {
+            keys(recorder, shim, "MokList", program.mok_list(enrolled));
+            keys(recorder, shim, "MokListX", program.mok_list_x(revoked));
+        }
+        _ => unknown(
+            recorder,
+            &[14],
+            not_ours,
+            "--variables with the variable store, or after a boot of this shim",
+        ),
+    }
+    if let Content::Is(insecure) = &state.insecure {
+        authority(recorder, shim, (SHIM_LOCK, "MokSBState"), insecure, &KEYS);
+        keys(recorder, shim, "MokSBState", insecure.clone());
+    }
+    match program.sbat_level(secure_boot, state) {
+        Some(level) => authority(recorder, shim, (SHIM_LOCK, "SbatLevel"), &level, &LEVEL),
+        None => {
+            let reason = "shim stores another SbatLevel for one boot, as the variable SbatPolicy asks for";
+            unknown(recorder, &[7], reason, "the variables after that boot");
+        }
+    }
+    if state.not_trusted == Content::Absent {
+        keys(recorder, shim, "MokListTrusted", vec![1]);
+    }
+    if let Content::Is(policy) = &state.policy {
+        keys(recorder, shim, "MokPolicy", policy.clone());
+    }
+}
+
+/// Files beside shim that it verifies and measures before anything else (`load_unbundled_trust`; 15.7 and later, Secure Boot only).
+fn beside(chain: &BootChain, recorder: &mut Recorder<'_>) {
+    let files = chain.medium.iter().flat_map(|medium| &medium.beside_shim);
+    for file in files {
+        let reason = format!("shim measures {file} and goes by it");
+        unknown(recorder, &[4, 7, 14], &reason, "a boot partition without it, or a log of a boot with it");
+    }
+}
+
+/// From here on shim checks images, if its owner has not switched that off.
+fn verification(state: &ShimState, policy: Arc<SecureBootPolicy>, recorder: &mut Recorder<'_>) {
+    let is_set =
+        |state: &Content| state.bytes().and_then(|bytes| bytes.first()).is_some_and(|byte| *byte != 0);
+    for (state, name, pcrs) in
+        [(&state.insecure, "MokSBState", &[4, 7][..]), (&state.ignore_db, "MokDBState", &[7])]
+    {
+        if is_set(state) {
+            let reason = format!("{name} has shim check images otherwise, which is not followed");
+            unknown(recorder, pcrs, &reason, "a machine without it: mokutil --enable-validation, --use-db");
+            if *name == *"MokDBState" {
+                assume_accepted(recorder);
+            }
+            return;
+        }
+    }
+    recorder.verification = ImageVerification::by_shim(policy);
+}
+
+fn unknown(recorder: &mut Recorder<'_>, pcrs: &[u8], reason: &str, remedy: &str) {
+    for pcr in pcrs {
+        recorder.gap(PcrIndex::new(*pcr), GapCode::UnknownLoader, &UNKNOWN, reason, remedy);
     }
 }
 

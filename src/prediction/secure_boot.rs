@@ -74,9 +74,9 @@ pub(super) fn policy(
 /// The lists that shim goes by, where there is a shim: `MokList` beside `db`, `MokListX` beside `dbx`.
 fn shim_lists(chain: &BootChain, policy: &SecureBootPolicy, firmware: &Databases) -> Option<Databases> {
     let shim = Shim::of(&chain.shim.as_ref()?.image).ok().flatten()?;
-    let stored = |name: &str| policy.variables.shim_variable(name).bytes().unwrap_or_default().to_vec();
-    let db = Database::parse(&shim.mok_list(&stored("MokList"))).ok()?;
-    let own = Database::parse(&shim.mok_list_x(&stored("MokListX"))).ok()?;
+    let state = shim.state(&policy.variables);
+    let db = Database::parse(&shim.mok_list(state.keys.bytes()?)).ok()?;
+    let own = Database::parse(&shim.mok_list_x(state.revocations.bytes()?)).ok()?;
     Some(Databases { db, dbx: firmware.dbx.clone().with(own), has_dbt: false })
 }
 

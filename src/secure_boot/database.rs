@@ -141,6 +141,24 @@ pub fn certificate_list(owner: Guid, der: &[u8]) -> Vec<u8> {
     list
 }
 
+/// A signature list of SHA-256 digests; nothing of none.
+pub(super) fn digest_list(owner: Guid, digests: &[[u8; 32]]) -> Vec<u8> {
+    const ENTRY: u32 = 48;
+    if digests.is_empty() {
+        return Vec::new();
+    }
+    let count = u32::try_from(digests.len()).unwrap_or(u32::MAX);
+    let mut list = CERT_SHA256.to_bytes().to_vec();
+    list.extend(count.saturating_mul(ENTRY).saturating_add(28).to_le_bytes()); // SignatureListSize
+    list.extend(0_u32.to_le_bytes()); // SignatureHeaderSize
+    list.extend(ENTRY.to_le_bytes()); // SignatureSize
+    for digest in digests {
+        list.extend(owner.to_bytes());
+        list.extend(digest);
+    }
+    list
+}
+
 #[cfg(test)]
 #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 mod tests {

@@ -46,9 +46,10 @@ pub(super) fn verify(
     with_hash(key, hash, message, value).ok_or_else(unknown)
 }
 
-/// `value` is `key`'s signature in a PKCS#7 message. OpenSSL's `PKCS7_signatureVerify`, which firmware uses, takes the hash from
-/// `digestAlgorithm` and looks at nothing else: whatever the message calls its signature, an RSA key checks it by PKCS#1 v1.5, so
-/// that one made with RSASSA-PSS does not hold.
+/// `value` is `key`'s signature in a PKCS#7 message. OpenSSL's `PKCS7_signatureVerify` (1.0.2 to 3.x, `crypto/pkcs7/pk7_doit.c`), which
+/// EDK2's `Pkcs7Verify` and shim get to by `PKCS7_verify`, takes the hash from `si->digest_alg` and hands it to
+/// `EVP_VerifyFinal`; it does not look at `digest_enc_alg`. Whatever the message calls its signature, an RSA key checks it by
+/// PKCS#1 v1.5, so that one made with RSASSA-PSS does not hold.
 ///
 /// # Errors
 /// [`KeyError`] when we can't tell.
