@@ -9,7 +9,11 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
-use premeasure::tcg::{Digest, HashAlgorithm};
+use premeasure::hashing::DigestPlan;
+use premeasure::pe::{PeImage, authenticode_segments};
+use premeasure::secure_boot::{Database, ShimDatabases, ShimVerdict, judge_by_shim};
+use premeasure::source::Blob;
+use premeasure::tcg::{Digest, DigestSet, HashAlgorithm};
 use serde_json::Value;
 use support::{BANKS, Pcrs, disks, fixture, premeasure, read, read_json, scratch, skipped_without};
 
@@ -224,6 +228,61 @@ fn what_shim_does_otherwise_is_left_open() {
         }
         fs::remove_file(boot.join(file)).expect("removed");
     }
+}
+
+/// What lets an image start is looked for in shim's order: digests, then certificates; `db`, the vendor's lists, then `MokListRT`. A
+/// recorded machine has `vendor_db` between `db` and `MokList` (hirs-laptop-centos-sb-on of the corpus).
+#[test]
+fn what_lets_an_image_start_is_found_in_shims_order() {
+    let database = |bytes: &[u8]| Database::parse(bytes).expect("lists");
+    let key = read(fixture("boots/f-secureboot-257/inputs/db.esl"));
+    let signed = image("pe/systemd-boot-257-signed.efi");
+    let digest = digest_list(&signed.1.get(HashAlgorithm::Sha256).expect("hashed"));
+    let judge = |(image, digests): &(PeImage, DigestSet), lists: &ShimDatabases| match judge_by_shim(
+        image, digests, lists,
+    ) {
+        Ok(ShimVerdict::Allowed { name, entry, .. }) => format!("{name} {}", entry.len()),
+        Ok(ShimVerdict::Refused(refusal)) => refusal.to_string(),
+        Ok(ShimVerdict::Undecided(why)) => why,
+        Err(error) => panic!("{error}"),
+    };
+    let certificate = key.len() - 28;
+    let none = ShimDatabases::default();
+    let keys = ShimDatabases { keys: database(&key), ..none.clone() };
+    let vendor = ShimDatabases { vendor_db: database(&key), ..keys.clone() };
+    let db = ShimDatabases { db: database(&key), ..vendor.clone() };
+    assert_eq!(judge(&signed, &keys), format!("MokListRT {certificate}"));
+    assert_eq!(judge(&signed, &vendor), format!("vendor_db {certificate}"));
+    assert_eq!(judge(&signed, &db), format!("db {certificate}"));
+    assert_eq!(judge(&signed, &ShimDatabases { keys: database(&digest), ..db.clone() }), "MokListRT 48");
+    let both = [key.clone(), digest.clone()].concat();
+    assert_eq!(judge(&signed, &ShimDatabases { db: database(&both), ..db.clone() }), "db 48");
+    let revoked = |list: &[u8]| judge(&signed, &ShimDatabases { revoked: database(list), ..db.clone() });
+    assert!(revoked(&digest).contains("dbx lists its image digest"));
+    assert!(revoked(&key).contains("which its signature leads to"));
+    assert!(judge(&signed, &none).contains("no certificate in db accounts for it"));
+    // Two signatures, each of which would be measured if it holds; its digest alone is clear.
+    let twice = image("pe/shim-16.1.efi");
+    assert!(judge(&twice, &db).contains("2 signatures"));
+    let digest = digest_list(&twice.1.get(HashAlgorithm::Sha256).expect("hashed"));
+    assert_eq!(judge(&twice, &ShimDatabases { keys: database(&digest), ..none.clone() }), "MokListRT 48");
+    assert!(judge(&image("pe/systemd-boot-262.efi"), &db).contains("it is not signed"));
+}
+
+fn image(name: &str) -> (PeImage, DigestSet) {
+    let image = PeImage::parse(&Blob::from_bytes(read(fixture(name)))).expect("an image");
+    let mut plan = DigestPlan::new();
+    let stream = plan.add(authenticode_segments(&image).expect("an image"));
+    let banks = [HashAlgorithm::Sha1, HashAlgorithm::Sha256];
+    let digests = plan.compute(&banks, &|_| ()).expect("in memory").get(stream).cloned().expect("computed");
+    (image, digests)
+}
+
+/// A list of one SHA-256 digest (UEFI, section 32.4.1).
+fn digest_list(digest: &Digest) -> Vec<u8> {
+    let kind = hex::decode("2616c4c14c509240aca941f936934328").expect("a GUID");
+    let sizes = [28 + 48, 0, 48_u32].map(u32::to_le_bytes).concat();
+    [kind, sizes, vec![0x11; 16], digest.as_bytes().to_vec()].concat()
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -9,9 +9,9 @@ use super::replay::BootError;
 use super::secure_boot::ImageVerification;
 use super::{BootChain, NamedImage, Scenario, SecureBootPolicy};
 use crate::hashing::Segment;
-use crate::secure_boot::{Content, Refusal, Shim, ShimState, Verdict};
+use crate::secure_boot::{Content, Refusal, Shim, ShimState, ShimVerdict};
 use crate::tcg::{EventType, PcrIndex};
-use crate::uefi::guid::{Guid, IMAGE_SECURITY_DATABASE, SHIM_LOCK};
+use crate::uefi::guid::{Guid, SHIM_LOCK};
 use crate::uefi::variable::variable_data;
 
 const KEYS: Rule = Rule {
@@ -26,8 +26,9 @@ const LEVEL: Rule = Rule {
 };
 const AUTHORITY: Rule = Rule {
     id: "shim-authority",
-    statement: "under Secure Boot shim measures the entry of db or MokList that lets an image start, each entry once",
-    source: "shim shim.c verify_buffer_authenticode, check_allowlist, tpm.c tpm_measure_variable; 15.7 to 16.1",
+    statement: "under Secure Boot shim measures the entry of db, its vendor's keys or MokList that lets an image start, each entry \
+                once",
+    source: "shim verify.c verify_buffer_authenticode, check_allowlist, tpm.c tpm_measure_variable; 15.8 to 16.1",
 };
 const UNKNOWN: Rule =
     Rule { id: "shim-unknown", statement: "what shim measures depends on its version", source: "shim" };
@@ -147,7 +148,7 @@ fn assume_accepted(recorder: &mut Recorder<'_>) {
     recorder.assume("shim-accepts", statement, &[4], "--variables with all of the machine's variables");
 }
 
-/// shim checks an image: PCR 7, the authority. `db` comes before `MokList`.
+/// shim checks an image: PCR 7, the authority.
 ///
 /// # Errors
 /// When shim refuses it.
@@ -156,39 +157,33 @@ pub(super) fn verify(
     policy: &SecureBootPolicy,
     recorder: &mut Recorder<'_>,
 ) -> Result<(), BootError> {
-    let by_db = policy.verdicts.get(&image.input);
-    let by_shim = policy.shim_verdicts.get(&image.input);
-    let (vendor, name, entries) = match (by_db, by_shim) {
-        (Some(Verdict::Allowed(entries)), _) => (IMAGE_SECURITY_DATABASE, "db", entries),
-        (Some(Verdict::Refused(_)), Some(Verdict::Allowed(entries))) => (SHIM_LOCK, "MokListRT", entries),
-        (Some(Verdict::Refused(_)), Some(Verdict::Refused(refusal))) => {
+    let unknown = |why: String, recorder: &mut Recorder<'_>| {
+        let remedy = "--variables with all of the machine's variables";
+        recorder.gap(PcrIndex::new(7), GapCode::SecureBootVariables, &AUTHORITY, why, remedy);
+        assume_accepted(recorder);
+    };
+    match policy.shim_verdicts.get(&image.input) {
+        Some(ShimVerdict::Allowed { name, vendor, entry }) => {
+            if recorder.verification.is_new(name, entry) {
+                authority(recorder, image, (*vendor, name), entry, &AUTHORITY);
+            }
+        }
+        Some(ShimVerdict::Refused(refusal)) => {
             return Err(BootError::Refused { name: image.name.clone(), refusal: refusal.clone() });
         }
-        _ => {
-            recorder.gap(
-                PcrIndex::new(7),
-                GapCode::SecureBootVariables,
-                &AUTHORITY,
-                format!("which key lets {} start is not known", image.name),
-                "--variables with all of the machine's variables",
-            );
-            assume_accepted(recorder);
-            return Ok(());
+        Some(ShimVerdict::Undecided(why)) => {
+            unknown(format!("which keys let {} start is not known: {why}", image.name), recorder);
         }
-    };
-    for entry in entries {
-        if recorder.verification.is_new(name, entry) {
-            authority(recorder, image, (vendor, name), entry, &AUTHORITY);
-        }
+        None => unknown(format!("which key lets {} start is not known", image.name), recorder),
     }
     Ok(())
 }
 
 /// shim refuses an image: why.
 pub(super) fn refusal(image: &NamedImage, policy: &SecureBootPolicy) -> Option<Refusal> {
-    match (policy.verdicts.get(&image.input)?, policy.shim_verdicts.get(&image.input)?) {
-        (Verdict::Refused(_), Verdict::Refused(refusal)) => Some(refusal.clone()),
-        _ => None,
+    match policy.shim_verdicts.get(&image.input)? {
+        ShimVerdict::Refused(refusal) => Some(refusal.clone()),
+        ShimVerdict::Allowed { .. } | ShimVerdict::Undecided(_) => None,
     }
 }
 

@@ -84,6 +84,11 @@ impl Database {
         self.entries.is_empty()
     }
 
+    /// Its certificates without the rest.
+    pub(super) fn certificates_only(&self) -> Self {
+        Self { entries: self.certificates().cloned().collect() }
+    }
+
     /// The certificates, in order.
     pub(super) fn certificates(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| entry.kind == EntryKind::Certificate)

@@ -41,9 +41,7 @@ pub(super) fn verify(
     message: &[u8],
     value: &[u8],
 ) -> Result<bool, KeyError> {
-    let unknown = || KeyError { signature: algorithm, key: key.curve.unwrap_or(key.algorithm) };
-    let hash = hash_of(algorithm).or(digest).ok_or_else(unknown)?;
-    with_hash(key, hash, message, value).ok_or_else(unknown)
+    by_hash(key, algorithm, hash_of(algorithm).or(digest), message, value)
 }
 
 /// `value` is `key`'s signature in a PKCS#7 message. OpenSSL's `PKCS7_signatureVerify` (1.0.2 to 3.x, `crypto/pkcs7/pk7_doit.c`), which
@@ -60,9 +58,19 @@ pub(super) fn verify_signer(
     message: &[u8],
     value: &[u8],
 ) -> Result<bool, KeyError> {
-    let unknown = || KeyError { signature: algorithm, key: key.curve.unwrap_or(key.algorithm) };
-    let hash = digest.ok_or_else(unknown)?;
-    with_hash(key, hash, message, value).ok_or_else(unknown)
+    by_hash(key, algorithm, digest, message, value)
+}
+
+/// `algorithm` is named where the signature can't be checked.
+fn by_hash(
+    key: &PublicKey,
+    algorithm: ObjectIdentifier,
+    hash: Option<HashAlgorithm>,
+    message: &[u8],
+    value: &[u8],
+) -> Result<bool, KeyError> {
+    let holds = hash.and_then(|hash| with_hash(key, hash, message, value));
+    holds.ok_or(KeyError { signature: algorithm, key: key.curve.unwrap_or(key.algorithm) })
 }
 
 /// `value` is `key`'s signature of a certificate; `parameters` are those of the algorithm, encoded.

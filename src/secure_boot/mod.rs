@@ -6,6 +6,7 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
 
 mod aws;
+mod by_shim;
 pub(crate) mod certificate;
 mod database;
 mod detached;
@@ -20,6 +21,7 @@ mod verify;
 mod virt_firmware;
 
 pub use aws::{AwsDataError, MAX_DICTIONARY, MAX_UEFI_DATA, is_uefi_data, read_uefi_data};
+pub use by_shim::{ShimDatabases, ShimVerdict, judge_by_shim};
 pub use database::{Database, MAX_VARIABLE, certificate_list};
 pub use detached::{Account, verify_detached};
 pub use from_log::LogVariableError;

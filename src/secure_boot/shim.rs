@@ -38,6 +38,8 @@ pub struct Shim {
     pub version: Option<(u16, u16)>,
     /// The vendor's keys as signature lists.
     authorized: Vec<u8>,
+    /// They were lists when it was built, not one certificate (`VENDOR_DB_FILE`).
+    has_vendor_db: bool,
     /// The vendor's revocations as signature lists.
     deauthorized: Vec<u8>,
     /// The built-in SBAT level that it stores by itself.
@@ -100,15 +102,22 @@ impl Shim {
         let (Some(vendor), Some(levels)) = (section(".vendor_cert")?, section(".sbatlevel")?) else {
             return Ok(None);
         };
-        let (authorized, deauthorized) = read_vendor(&vendor)?;
+        let (authorized, deauthorized, has_vendor_db) = read_vendor(&vendor)?;
         Ok(Some(Self {
             generation: generation(&section(".sbat")?.unwrap_or_default()),
             version: version(&section(".data.ident")?.unwrap_or_default()),
             authorized,
+            has_vendor_db,
             deauthorized,
             automatic_level: read_level(&levels, 0)?,
             latest_level: read_level(&levels, 1)?,
         }))
+    }
+
+    /// The vendor's keys of a shim that was built with lists of them: measured as `vendor_db`.
+    #[must_use]
+    pub fn vendor_db(&self) -> &[u8] {
+        if self.has_vendor_db { &self.authorized } else { &[] }
     }
 
     /// `MokListRT`: the vendor's keys, then those that the machine's owner enrolled; shim's placeholder where there are none.
@@ -206,7 +215,7 @@ fn or_placeholder(lists: Vec<u8>) -> Vec<u8> {
 }
 
 /// `.vendor_cert`: sizes and offsets of two blobs. The first is one certificate, or signature lists.
-fn read_vendor(section: &[u8]) -> Result<(Vec<u8>, Vec<u8>), ParseError> {
+fn read_vendor(section: &[u8]) -> Result<(Vec<u8>, Vec<u8>, bool), ParseError> {
     let mut reader = Reader::new(section);
     let authorized_size = reader.u32("vendor_authorized_size")?;
     let deauthorized_size = reader.u32("vendor_deauthorized_size")?;
@@ -221,7 +230,7 @@ fn read_vendor(section: &[u8]) -> Result<(Vec<u8>, Vec<u8>), ParseError> {
     let deauthorized = blob(deauthorized_offset, deauthorized_size, "vendor_deauthorized")?;
     let is_certificate = authorized.starts_with(&[0x30, 0x82]);
     let lists = if is_certificate { certificate_list(SHIM_LOCK, &authorized) } else { authorized };
-    Ok((lists, deauthorized))
+    Ok((lists, deauthorized, !is_certificate))
 }
 
 /// `.sbatlevel`: a version, then offsets (from behind it) of two texts that end with a NUL; the number of the one wanted.

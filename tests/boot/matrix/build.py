@@ -243,6 +243,18 @@ class Case:
         self.run(["openssl", "x509", "-req", "-days", "3650", "-in", at + ".csr", *signer, "-extfile", extensions, "-out", at + ".crt"])
         return at
 
+    def expired(self, name):
+        """A key and its own certificate, which was valid in 2011 only."""
+        at = os.path.join(self.inputs, name)
+        self.run(["openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-keyout", at + ".key", "-out", at + ".csr"])
+        for file, text in (("index", ""), ("serial", "01\n")):
+            self.input(file, text)
+        config = self.input("ca.conf", f"[ca]\ndefault_ca=x\n[x]\ndatabase={self.inputs}/index\nserial={self.inputs}/serial\n"
+                            f"new_certs_dir={self.inputs}\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n")
+        self.run(["openssl", "ca", "-config", config, "-batch", "-selfsign", "-keyfile", at + ".key", "-in", at + ".csr", "-notext",
+                  "-startdate", "20110101000000Z", "-enddate", "20111231000000Z", "-out", at + ".crt"])
+        return at
+
     def firmware_too(self, *unknown):
         """PCR 0 to 3 and 6 as well, from the firmware's file and the machine's shape."""
         version = ".".join(self.run(["qemu-system-x86_64", "--version"]).split()[3].split(".")[:2])

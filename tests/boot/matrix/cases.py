@@ -398,6 +398,17 @@ def _(c):
     c.predict[c.predict.index("--variables") + 1] = c.vars
 
 
+@case("secure-expired", "Secure Boot, a key of db whose certificate was valid in 2011 only, firmware of sid", more=True)
+def _(c):
+    secure(c, "sid", None, "systemd-257", sign=None)
+    c.firmware_too("0")
+    old = c.expired("old")
+    image = c.esp + "/EFI/BOOT/BOOTX64.EFI"
+    c.run(["sbsign", "--key", old + ".key", "--cert", old + ".crt", "--output", image, image])
+    c.stored("db", c.made(["cert-to-efi-sig-list", old + ".crt"], "old.esl"))
+    c.predict[c.predict.index("--variables") + 1] = c.vars
+
+
 @case("secure-signed-twice", "Secure Boot, images signed twice: by a key of db second, by two keys of db in the other order, firmware of trixie", more=True)
 def _(c):
     secure(c, "trixie", None, "systemd-257", keys=("db",), sign=None)
