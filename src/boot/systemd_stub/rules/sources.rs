@@ -75,24 +75,3 @@ pub(in crate::boot) const UNKNOWN_STUB: Rule = Rule {
     statement: "what a stub measures depends on its program and version",
     source: "systemd src/boot/stub.c",
 };
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_ascend_and_versions_find_theirs() {
-        assert!(StubRules::ROWS.is_sorted_by_key(|row| row.from));
-        let row = |text: &str| {
-            let version: SystemdVersion = text.parse().expect("a version");
-            StubRules::of(&version).map(|row| row.from)
-        };
-        assert_eq!(row("251.9"), None);
-        assert_eq!(row("252.2"), Some((252, 0)));
-        assert_eq!(row("252.39-1~deb12u2"), Some((252, 6)));
-        assert_eq!(row("254.26-1~bpo12+1"), Some((254, 2)));
-        assert_eq!(row("255.4-1ubuntu8.4"), Some((255, 0)));
-        assert_eq!(row("257~rc1"), Some((257, 0)));
-        assert_eq!(row("300"), Some((262, 0)));
-    }
-}
