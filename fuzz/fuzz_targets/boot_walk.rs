@@ -6,7 +6,7 @@ use premeasure::source::Blob;
 use premeasure::walk::{LoaderConf, Medium, Wishes, compare_versions, glob_matches, walk};
 
 fuzz_target!(|data: &[u8]| {
-    let _ = LoaderConf::parse(data);
+    let _ = LoaderConf::parse(data, b"\"'");
     let text = String::from_utf8_lossy(data);
     if let Some((one, other)) = text.split_once('\n') {
         let (one, other) = (one.get(..200).unwrap_or(one), other.get(..200).unwrap_or(other));

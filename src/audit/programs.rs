@@ -198,7 +198,7 @@ fn check_editor(chain: &BootChain, report: &mut Report) {
     let Some(medium) = chain.medium.as_ref().filter(|_| chain.loader.is_some()) else { return };
     let conf = medium.loader_conf.as_ref().and_then(|file| file.file.read(1 << 20).ok());
     let version = chain.loader.as_ref().and_then(version);
-    let quotes = LoaderChoice::of(version.as_ref()).quotes;
+    let quotes = LoaderChoice::of(version.as_ref()).quotes();
     let conf = conf.map(|text| LoaderConf::parse(&text, quotes)).unwrap_or_default();
     if conf.editor != Some(false) && conf.timeout.as_deref() != Some("menu-disabled") {
         let text = "the menu's editor is on: without Secure Boot, who reaches the menu can change the command line; \

@@ -2,6 +2,7 @@
 
 use super::entries::{BootEntry, EntrySource};
 use super::glob::matches;
+use super::text::assignments;
 use super::{LoaderConf, LoaderVariables, WalkError, Wishes};
 use crate::uki::SystemdVersion;
 
@@ -27,6 +28,12 @@ impl CounterInIds {
     }
 }
 
+const DOUBLE_QUOTES: &[u8] = b"\"";
+const BOTH_QUOTES: &[u8] = b"\"'";
+/// Why a text with single quotes decides nothing.
+pub(super) const OPEN_QUOTES: &str =
+    "it has a value in single quotes, and whether this version of systemd-boot takes them off is not known";
+
 /// How a range of versions of systemd-boot collects entries and chooses among them.
 #[derive(Debug, Clone, Copy)]
 pub struct LoaderChoice {
@@ -46,8 +53,9 @@ pub struct LoaderChoice {
     pub preferred: bool,
     /// Type #1 entries know `extra`.
     pub type1_extra: bool,
-    /// Characters that a value may stand in, of entries, `loader.conf` and `.osrel`.
-    pub quotes: &'static [u8],
+    /// A value of entries, `loader.conf` and `.osrel` may stand in single quotes as in double ones; `None` where that is not
+    /// known.
+    pub single_quotes: Option<bool>,
     /// An empty value is a value; otherwise it is as none, and `(null)` where it is printed. `None` where that is not known.
     pub empty_values: Option<bool>,
     /// Profiles from the second on are found where neither the base nor the first one has a `.cmdline`; `None` where that is
@@ -62,11 +70,18 @@ impl LoaderChoice {
     pub const ROWS: &[Self] = &[
         Self::V0,
         Self::V254_27,
+        Self::V255,
+        Self::V255_5,
+        Self::V256,
+        Self::V256_8,
         Self::V257,
+        Self::V257_10,
         Self::V257_13,
         Self::V258,
         Self::V258_3,
+        Self::V258_4,
         Self::V259,
+        Self::V259_1,
         Self::V260,
         Self::V261,
         Self::V262,
@@ -81,29 +96,57 @@ impl LoaderChoice {
         type1_profile: false,
         preferred: false,
         type1_extra: false,
-        quotes: b"\"",
+        single_quotes: Some(false),
         empty_values: Some(false),
         profiles_without_cmdline: None,
     };
-    const V254_27: Self = Self { from: (254, 27), counter: CounterInIds::Unknown, ..Self::V0 };
-    // Single quotes: not in the programs of 252.39 and 254.26, in those of 257.13 and 262.1; between them the first is not known.
-    const V257: Self = Self { from: (257, 0), profiles: true, quotes: b"\"'", ..Self::V254_27 };
+    const V254_27: Self =
+        Self { from: (254, 27), counter: CounterInIds::Unknown, single_quotes: None, ..Self::V0 };
+    // Single quotes come with systemd pull request 40563 of February 2026: not in what was released before, nor in the programs of
+    // 252.39 and 254.26; in those of 257.13 and 262.1. Which releases between got it is not known.
+    const V255: Self = Self { from: (255, 0), single_quotes: Some(false), ..Self::V254_27 };
+    const V255_5: Self = Self { from: (255, 5), single_quotes: None, ..Self::V255 };
+    const V256: Self = Self { from: (256, 0), single_quotes: Some(false), ..Self::V255 };
+    const V256_8: Self = Self { from: (256, 8), single_quotes: None, ..Self::V256 };
+    const V257: Self = Self { from: (257, 0), profiles: true, single_quotes: Some(false), ..Self::V256 };
+    const V257_10: Self = Self { from: (257, 10), single_quotes: None, ..Self::V257 };
     const V257_13: Self = Self {
         from: (257, 13),
         counter: CounterInIds::LeftOut,
         profiles_without_cmdline: Some(true),
+        single_quotes: Some(true),
         ..Self::V257
     };
     // Empty values: booted were 252.39, 254.26 and 257.13 (none), and 262.1 (a value).
     const V258: Self =
         Self { from: (258, 0), type1_uki: true, smbios_entries: true, empty_values: None, ..Self::V257 };
     const V258_3: Self = Self { from: (258, 3), counter: CounterInIds::LeftOut, ..Self::V258 };
+    const V258_4: Self = Self { from: (258, 4), single_quotes: None, ..Self::V258_3 };
     const V259: Self = Self { from: (259, 0), type1_profile: true, ..Self::V258_3 };
+    const V259_1: Self = Self { from: (259, 1), single_quotes: None, ..Self::V259 };
     // The search goes on behind a profile without .cmdline in a commit before 260 (`boot_entry_add_type2`).
     const V260: Self =
-        Self { from: (260, 0), preferred: true, profiles_without_cmdline: Some(true), ..Self::V259 };
+        Self { from: (260, 0), preferred: true, profiles_without_cmdline: Some(true), ..Self::V259_1 };
     const V261: Self = Self { from: (261, 0), type1_extra: true, ..Self::V260 };
-    const V262: Self = Self { from: (262, 0), empty_values: Some(true), ..Self::V261 };
+    const V262: Self =
+        Self { from: (262, 0), empty_values: Some(true), single_quotes: Some(true), ..Self::V261 };
+
+    /// Characters that a value may stand in, as far as they are known.
+    #[must_use]
+    pub fn quotes(&self) -> &'static [u8] {
+        if self.single_quotes == Some(true) { BOTH_QUOTES } else { DOUBLE_QUOTES }
+    }
+
+    /// Whether a text means something else when single quotes are quotes, and it is not known whether they are. Only these
+    /// keys count; all when there are none.
+    pub(super) fn leaves_quotes_open(&self, text: &[u8], separators: &[u8], keys: &[&str]) -> bool {
+        let with = |quotes| {
+            let mut pairs = assignments(text, separators, quotes);
+            pairs.retain(|(key, _)| keys.is_empty() || keys.contains(&key.as_str()));
+            pairs
+        };
+        self.single_quotes.is_none() && with(DOUBLE_QUOTES) != with(BOTH_QUOTES)
+    }
 
     /// The rules of a version; those of the newest one when it is not known.
     #[must_use]
@@ -146,6 +189,10 @@ pub(super) fn choose(
         return by_wish(entries, wanted);
     }
     let mut warnings = Vec::new();
+    if conf.is_some_and(|conf| conf.quotes_open) {
+        let reason = format!("loader.conf does not tell what systemd-boot boots: {OPEN_QUOTES}");
+        return Ok(Chosen { index: None, reason, warnings });
+    }
     let alive = |entry: &BootEntry| entry.tries_left != Some(0);
     for Pattern { place, text, respects_tries } in patterns(conf, rules, wishes, &mut warnings) {
         let Some(text) = text else {
@@ -322,4 +369,31 @@ fn described(entries: &[BootEntry], index: usize, why: &str) -> String {
     let count = entries.len();
     let of = if count == 1 { String::new() } else { format!(" of {count}") };
     format!("systemd-boot boots entry {id} ({kind}), number {}{of}: {why}", index.saturating_add(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn single_quotes_are_open_where_no_release_was_seen() {
+        let open = |version: &str, text: &[u8]| {
+            let version: SystemdVersion = version.parse().expect("a version");
+            LoaderChoice::of(Some(&version)).leaves_quotes_open(text, b" \t", &[])
+        };
+        let quoted = b"title 'Debian'";
+        let seen = ["252.39", "254.26", "255.4", "256.7", "257.9", "257.13", "258.3", "259", "262.1"];
+        assert!(seen.iter().all(|version| !open(version, quoted)));
+        assert!(
+            ["254.27", "255.21", "257.11", "258.5", "259.2", "260", "261"]
+                .iter()
+                .all(|version| open(version, quoted))
+        );
+        assert!(
+            !open("260", b"title \"Debian\"\noptions a='b c'"),
+            "single quotes inside a value are part of it"
+        );
+        let first = LoaderChoice::ROWS.iter().map(|row| row.from);
+        assert!(first.is_sorted());
+    }
 }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::choice::OPEN_QUOTES;
 use super::text::{MAX_FILE, assignments, efi_path, ends_with, file_name};
 use super::{Loader, LoaderChoice, Medium, WalkError, machine_suffix, shown};
 use crate::disk::{Volume, VolumeError};
@@ -295,17 +296,25 @@ fn type2_entry(
     (sections, profile): (&SectionSet<'_>, u32),
     rules: &Ids<'_>,
 ) -> Result<Option<BootEntry>, String> {
-    let text = |name: &str| -> Result<Option<Vec<(String, String)>>, String> {
+    let text = |name: &str| -> Result<Option<Vec<u8>>, String> {
         let section = sections.get(name).map_err(|error| error.to_string())?;
-        let text =
-            section.map(|section| section.read(MAX_TEXT)).transpose().map_err(|error| error.to_string())?;
-        Ok(text.map(|text| assignments(&text, b"=", rules.quotes)))
+        section.map(|section| section.read(MAX_TEXT)).transpose().map_err(|error| error.to_string())
     };
-    let Some(mut fields) = text(".osrel")? else { return Ok(None) };
-    if rules.empty_values.is_none()
-        && fields.iter().any(|(key, value)| value.is_empty() && RELEASE.contains(&key.as_str()))
+    let Some(release) = text(".osrel")? else { return Ok(None) };
+    let profile_text = text(".profile")?.unwrap_or_default();
+    let mut fields = assignments(&release, b"=", rules.quotes());
+    let has_empty = fields.iter().any(|(key, value)| value.is_empty() && RELEASE.contains(&key.as_str()));
+    let open = if rules.empty_values.is_none() && has_empty {
+        Some(EMPTY_VALUE)
+    } else if rules.leaves_quotes_open(&release, b"=", &RELEASE)
+        || rules.leaves_quotes_open(&profile_text, b"=", &["ID"])
     {
-        let source = EntrySource::Unread { path: path.to_owned(), why: EMPTY_VALUE.to_owned() };
+        Some(OPEN_QUOTES)
+    } else {
+        None
+    };
+    if let Some(why) = open {
+        let source = EntrySource::Unread { path: path.to_owned(), why: why.to_owned() };
         return Ok(Some(BootEntry::new(id_of(file_name(path), ".efi", rules), source, volume, file)));
     }
     if rules.empty_values == Some(false) {
@@ -323,10 +332,11 @@ fn type2_entry(
     };
     let Some(title) = first(&["PRETTY_NAME", "IMAGE_ID", "NAME", "ID"]) else { return Ok(None) };
     let base_id = id_of(file_name(path), ".efi", rules);
-    let id = match (profile, text(".profile")?) {
-        (0, _) => base_id.clone(),
-        (number, profile) => {
-            let name = profile.unwrap_or_default().into_iter().rfind(|(key, _)| key == "ID");
+    let id = match profile {
+        0 => base_id.clone(),
+        number => {
+            let profile = assignments(&profile_text, b"=", rules.quotes());
+            let name = profile.into_iter().rfind(|(key, _)| key == "ID");
             let name = name.filter(|(_, id)| !id.is_empty() || rules.empty_values != Some(false));
             format!("{base_id}@{}", name.map_or(number.to_string(), |(_, id)| id.to_ascii_lowercase()))
         }
@@ -385,7 +395,11 @@ fn type1_entry(
     let mut program: Option<(&'static str, String)> = None;
     let (mut initrds, mut options, mut extras, mut devicetree) =
         (Vec::new(), None::<String>, Vec::new(), None);
-    let pairs = assignments(text, b" \t", rules.quotes);
+    if rules.leaves_quotes_open(text, b" \t", &[]) {
+        let source = EntrySource::Unread { path: path.to_owned(), why: OPEN_QUOTES.to_owned() };
+        return Ok(Ok(BootEntry::new(entry.id, source, volume, file)));
+    }
+    let pairs = assignments(text, b" \t", rules.quotes());
     if rules.empty_values.is_none() && pairs.iter().any(|(_, value)| value.is_empty()) {
         let source = EntrySource::Unread { path: path.to_owned(), why: EMPTY_VALUE.to_owned() };
         return Ok(Ok(BootEntry::new(entry.id, source, volume, file)));

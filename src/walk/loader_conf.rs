@@ -22,6 +22,8 @@ pub struct LoaderConf {
     pub secure_boot_enroll: Option<String>,
     /// `timeout`.
     pub timeout: Option<String>,
+    /// A value is in single quotes, and it is not known whether they belong to it.
+    pub quotes_open: bool,
 }
 
 impl LoaderConf {
@@ -61,7 +63,8 @@ pub(super) fn read(
         path: format!("{}: loader/loader.conf", volume.label()),
         error,
     })?;
-    let conf = LoaderConf::parse(&text, rules.quotes);
+    let mut conf = LoaderConf::parse(&text, rules.quotes());
+    conf.quotes_open = rules.leaves_quotes_open(&text, b" \t", &["default", "preferred"]);
     warn_of_enrolment(volume, &conf, walk)?;
     Ok(Some((conf, file)))
 }
