@@ -1,5 +1,6 @@
 //! A live TPM on the command line: what is asked of it, and what a build without tpm2-tss says instead.
 
+use std::fmt;
 use std::path::Path;
 
 use clap::ValueEnum;
@@ -26,6 +27,17 @@ pub(super) fn parse_nonce(text: &str) -> Result<Nonce, String> {
 /// PCRs by bank.
 #[derive(Debug, Clone)]
 pub(super) struct Pcrs(pub(super) Vec<(HashAlgorithm, Vec<PcrIndex>)>);
+
+impl fmt::Display for Pcrs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, (bank, pcrs)) in self.0.iter().enumerate() {
+            let separator = if number == 0 { "" } else { "+" };
+            let pcrs: Vec<String> = pcrs.iter().map(ToString::to_string).collect();
+            write!(f, "{separator}{bank}:{}", pcrs.join(","))?;
+        }
+        Ok(())
+    }
+}
 
 /// `BANK:N,N+BANK:N`, as tpm2-tools has it.
 pub(super) fn parse_selection(text: &str) -> Result<Pcrs, String> {
@@ -118,11 +130,14 @@ mod live {
     use super::{Kind, PcrValues, Pcrs, Quoted};
     use crate::cli::output::hinted;
 
-    pub(in crate::cli) fn quote(_: &str, _: &[u8], _: &Pcrs, _: Kind) -> anyhow::Result<Quoted> {
+    pub(in crate::cli) fn quote(_: &str, nonce: &[u8], pcrs: &Pcrs, _: Kind) -> anyhow::Result<Quoted> {
         Err(hinted(
             "--quote: this build of premeasure can't ask a TPM for a quote",
-            "build it with --features tpm (Debian: libtss2-dev), or have tpm2_quote make one and name its files: \
-             --quote-files MSG SIG AK PCRS",
+            format!(
+                "build it with --features tpm (Debian: libtss2-dev), or name what another program writes with --quote-files: \
+                 tpm2_quote -c AK -l {pcrs} -q {} -m MSG -s SIG -o PCRS",
+                hex::encode(nonce)
+            ),
         ))
     }
 

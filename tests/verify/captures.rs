@@ -204,7 +204,8 @@ fn without_the_feature_it_says_what_it_can_not_do() {
     let quote = premeasure(["capture", "-o", &output, "--quote", "--nonce", NONCE]);
     assert_eq!(quote.code, Some(2));
     assert!(
-        quote.stderr.contains("--features tpm") && quote.stderr.contains("--quote-files"),
+        quote.stderr.contains("--features tpm")
+            && quote.stderr.contains(&format!("-l sha256:0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15 -q {NONCE}")),
         "{}",
         quote.stderr
     );

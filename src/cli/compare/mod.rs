@@ -1,5 +1,6 @@
 //! `premeasure compare`: what was expected of a boot against what a machine shows.
 
+mod identify;
 mod input;
 mod text;
 
