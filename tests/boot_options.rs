@@ -28,7 +28,10 @@ fn utf16(text: &str) -> Vec<u8> {
 /// A file as efivarfs has it.
 fn variable(folder: &Path, name: &str, vendor: &str, data: &[u8]) {
     fs::create_dir_all(folder).expect("made");
-    fs::write(folder.join(format!("{name}-{vendor}")), [&[7, 0, 0, 0], data].concat()).expect("written");
+    // shim's own are none of the system's business: it deletes those that the system may write.
+    let attributes = if vendor == SHIM { 3 } else { 7 };
+    let bytes = [&[attributes, 0, 0, 0], data].concat();
+    fs::write(folder.join(format!("{name}-{vendor}")), bytes).expect("written");
 }
 
 fn node(kind: u8, subtype: u8, body: &[u8]) -> Vec<u8> {

@@ -145,6 +145,8 @@ fn pcr_6_of_azures_machines_follows_from_their_id() {
             variants.iter().map(|variant| &variant["pcrs"][6]["values"][0]["digests"]["sha256"]).collect();
         assert_eq!(values.len(), 2, "{name}: with and without architecture");
         assert_eq!(values[0], &Value::from(observed), "{name}");
+        assert_eq!(document["scenarios"][0]["declared"]["vm-id"], id.to_ascii_uppercase(), "{name}");
+        assert_eq!(document["scenarios"][1]["id"], "azure-secure-boot-off-architecture", "{name}");
         machines += 1;
     }
     assert!(machines >= 8, "{machines}");

@@ -94,6 +94,12 @@ impl FromStr for Technology {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VmId(String);
 
+impl fmt::Display for VmId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl FromStr for VmId {
     type Err = String;
 

@@ -281,6 +281,9 @@ fn declarations(variant: &Variant) -> BTreeMap<String, String> {
         ("mrtd", start(MeasurementRegister::MRTD)),
         ("rtmr0", start(MeasurementRegister::RTMR0)),
         ("separator", separator.map(|register| register.name().to_lowercase())),
+        ("technology", scenario.cloud.technology.map(|technology| technology.to_string())),
+        ("firmware", scenario.cloud.firmware.map(|number| format!("v{number}"))),
+        ("vm-id", scenario.cloud.vm_id.as_ref().map(ToString::to_string)),
     ];
     facts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }

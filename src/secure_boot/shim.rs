@@ -7,9 +7,12 @@ use super::variables::{Content, SecureBootVariables};
 use crate::bytes::{ParseError, ParseErrorKind, Reader};
 use crate::pe::{PeError, PeImage, long_names};
 use crate::uefi::guid::SHIM_LOCK;
+use crate::uefi::variable_store::Variable;
 
 /// Most bytes of one of its sections.
 const MAX_SECTION: u64 = 1 << 20;
+/// `EFI_VARIABLE_RUNTIME_ACCESS`.
+const RUNTIME_ACCESS: u32 = 4;
 /// `POLICY_LATEST` and `POLICY_AUTOMATIC` of `SbatPolicy`.
 const POLICY_LATEST: u8 = 1;
 const POLICY_AUTOMATIC: u8 = 2;
@@ -153,12 +156,12 @@ impl Shim {
     #[must_use]
     pub fn state(&self, variables: &SecureBootVariables) -> ShimState {
         let own = |name: &str| variables.shim_variable(name);
-        let or_copy = |name: &str, copy: &str| match own(name) {
+        let or_copy = |name: &str, copy: &str| match stored(variables, name) {
             Content::Absent => own(copy),
             known => known,
         };
         let has_run = own("MokListRT") != Content::Absent;
-        let not_trusted = match own("MokListTrusted") {
+        let not_trusted = match stored(variables, "MokListTrusted") {
             // shim makes the copy where the variable does not exist.
             Content::Absent if has_run && own("MokListTrustedRT") == Content::Absent => Content::Is(vec![1]),
             known => known,
@@ -178,12 +181,17 @@ impl Shim {
     }
 }
 
+/// A variable that only boot services see: shim deletes one that the system may write (`import_one_mok_state`, `no_attr`).
+fn stored(variables: &SecureBootVariables, name: &str) -> Content {
+    let is_own = |variable: &&Variable| variable.name == name && variable.attributes & RUNTIME_ACCESS == 0;
+    variables.shim.iter().find(is_own).map_or(Content::Absent, |variable| variable.data.clone().into())
+}
+
 /// A list that was enrolled: stored under the first name, or behind the vendor's own in shim's copy, which may be one of several.
 /// Unknown where the copy is another shim's.
 fn enrolled(variables: &SecureBootVariables, [name, copy, second]: [&str; 3], vendor: &[u8]) -> Content {
-    let stored = variables.shim_variable(name);
     let copied = variables.shim_variable(copy);
-    match (stored, copied) {
+    match (stored(variables, name), copied) {
         (Content::Absent, Content::Is(_)) if variables.shim_variable(second) != Content::Absent => {
             Content::Unknown
         }

@@ -82,10 +82,9 @@ fn fallback(start: &Start, suffix: &str, walk: &mut Walk) -> Result<SecondStage,
         let Some(file) = first_of(volume, &files)? else { continue };
         let Ok(bytes) = file.read(MAX_CSV) else { continue };
         let lines = uefi::text::utf16_to_nul(bytes.strip_prefix(b"\xFF\xFE").unwrap_or(&bytes));
-        let lines = lines.split(['\r', '\n']).map(str::to_owned);
+        let mut lines = lines.split(['\r', '\n']).map(str::to_owned);
         last = lines
-            .filter(|line| !line.is_empty() && !line.starts_with(','))
-            .last()
+            .rfind(|line| !line.is_empty() && !line.starts_with(','))
             .map(|line| (folder.name, line))
             .or(last);
     }
