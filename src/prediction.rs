@@ -1,5 +1,7 @@
 //! From a boot to PCR values: every way in which the image can boot, replayed, hashed in one pass, and extended.
 
+mod alternatives;
+mod evaluate;
 mod registers;
 mod secure_boot;
 mod setting;
@@ -8,13 +10,14 @@ use std::collections::BTreeMap;
 
 use crate::boot::{
     BootChain, BootError, CcGuest, Content, Declared, ExitBootServices, Gap, GapCode, InputId, NamedImage,
-    PartitionTable, RecordedPlatform, Recording, Scenario, SecureBootPolicy, Source, Stage, choices, replay,
+    RecordedPlatform, Recording, Scenario, SecureBootPolicy, Stage, replay,
 };
-use crate::hashing::{DigestPlan, Digests, HashError, Segment, StreamId};
+use crate::hashing::{DigestPlan, HashError, Segment, StreamId};
 use crate::pe::{PeError, authenticode_segments};
-use crate::tcg::{Digest, DigestSet, HashAlgorithm, PcrIndex, extend};
+use crate::tcg::{DigestSet, HashAlgorithm, PcrIndex};
 
-use setting::Setting;
+use alternatives::{alternatives, merge_secure_boot};
+use evaluate::evaluate;
 
 pub use registers::{GuestRegisters, Registers};
 pub use secure_boot::SecureBootContradiction;
@@ -331,136 +334,6 @@ fn leave_out_incomplete(recording: &mut Recording, banks: &[HashAlgorithm]) {
     }
 }
 
-/// The scenarios: every combination of what nobody decided.
-fn alternatives(request: &Request) -> Result<Vec<Scenario>, PredictError> {
-    let mut scenarios = Vec::new();
-    for setting in Setting::all(request)? {
-        for scenario in alternatives_of(request, &setting)? {
-            scenarios.extend(setting.apply(request, scenario));
-        }
-    }
-    if scenarios.len() > MAX_ALTERNATIVES {
-        return Err(PredictError::TooManyAlternatives(scenarios.len()));
-    }
-    Ok(scenarios)
-}
-
-/// The boots on one machine.
-fn alternatives_of(request: &Request, setting: &Setting) -> Result<Vec<Scenario>, PredictError> {
-    let secure_boot = setting.state.map_or(vec![false, true], |state| vec![state]);
-    let outcomes = exit_outcomes(request, setting);
-    let devicetrees = choose(request, ".dtbauto", &request.devicetree)?;
-    let firmware = choose(request, ".efifw", &request.firmware_image)?;
-    let count = secure_boot.len().saturating_mul(devicetrees.len()).saturating_mul(firmware.len());
-    let count = count.saturating_mul(outcomes.len());
-    if count > MAX_ALTERNATIVES {
-        return Err(PredictError::TooManyAlternatives(count));
-    }
-    let mut scenarios = Vec::with_capacity(count);
-    for devicetree in &devicetrees {
-        for firmware_image in &firmware {
-            for outcome in &outcomes {
-                for state in &secure_boot {
-                    scenarios.push(Scenario {
-                        secure_boot: *state,
-                        exit_boot_services: *outcome,
-                        devicetree: devicetree.clone(),
-                        firmware_image: firmware_image.clone(),
-                        ..request.scenario.clone()
-                    });
-                }
-            }
-        }
-    }
-    Ok(scenarios)
-}
-
-/// How the calls of `ExitBootServices` may turn out. It only shows in PCR 5, which is known with the disk alone.
-fn exit_outcomes(request: &Request, setting: &Setting) -> Vec<ExitBootServices> {
-    if setting.recorded.as_ref().is_some_and(|recorded| recorded.shows_exit()) {
-        // The recorded outcome is measured, whichever it was.
-        return vec![ExitBootServices::Success];
-    }
-    let table = request.chain.medium.as_ref().map(|medium| &medium.partition_table);
-    match (request.exit_boot_services, table) {
-        (Some(outcome), _) => vec![outcome],
-        (None, Some(PartitionTable::Measured { .. })) => {
-            vec![ExitBootServices::Success, ExitBootServices::FailureThenSuccess]
-        }
-        (None, _) => vec![ExitBootServices::Success],
-    }
-}
-
-/// Most sections of one name that alternatives are made of; with more, what the stub takes is simply not known.
-const MAX_CHOICES: usize = 15;
-
-/// What the stub may choose among sections of one name: none, or one of them.
-fn choose(
-    request: &Request,
-    section: &'static str,
-    declared: &Declared<usize>,
-) -> Result<Vec<Declared<usize>>, PredictError> {
-    let count = choices(&request.chain, &request.scenario, section)?;
-    match declared {
-        Declared::Unknown if count > MAX_CHOICES => Ok(vec![Declared::Unknown]),
-        Declared::Unknown => Ok([Declared::Absent].into_iter().chain((0..count).map(Declared::Is)).collect()),
-        Declared::Absent => Ok(vec![Declared::Absent]),
-        Declared::Is(wanted) if *wanted < count => Ok(vec![Declared::Is(*wanted)]),
-        Declared::Is(wanted) => Err(PredictError::NoSuchSection { section, wanted: *wanted, count }),
-    }
-}
-
-/// Boots that differ in nothing but the state of Secure Boot become one.
-fn merge_secure_boot(boots: Vec<Boot>) -> Vec<Boot> {
-    let mut merged: Vec<Boot> = Vec::new();
-    for boot in boots {
-        let twin = merged.iter_mut().find(|other| {
-            let (of, scenario) = (&other.scenario, &boot.scenario);
-            of.baseline == scenario.baseline
-                && of.guest_baseline == scenario.guest_baseline
-                && of.secure_boot_support == scenario.secure_boot_support
-                && of.cloud == scenario.cloud
-                && (&of.devicetree, &of.firmware_image, of.exit_boot_services)
-                    == (&scenario.devicetree, &scenario.firmware_image, scenario.exit_boot_services)
-                && both_measure_the_same(&other.recording, &boot.recording)
-                && both_measure_the_same(&other.guest, &boot.guest)
-        });
-        match twin {
-            Some(kept) => {
-                kept.secure_boot = None;
-                merge_assumptions(&mut kept.recording, boot.recording);
-                merge_assumptions(&mut kept.guest, boot.guest);
-            }
-            None => merged.push(boot),
-        }
-    }
-    merged
-}
-
-fn both_measure_the_same(one: &Option<Recording>, other: &Option<Recording>) -> bool {
-    match (one, other) {
-        (Some(one), Some(other)) => measures_the_same(one, other),
-        _ => one.is_none() == other.is_none(),
-    }
-}
-
-fn merge_assumptions(kept: &mut Option<Recording>, other: Option<Recording>) {
-    let (Some(kept), Some(other)) = (kept, other) else { return };
-    for assumption in other.assumptions {
-        if !kept.assumptions.iter().any(|known| known.id == assumption.id) {
-            kept.assumptions.push(assumption);
-        }
-    }
-}
-
-fn measures_the_same(one: &Recording, other: &Recording) -> bool {
-    let key = |recording: &Recording| -> Vec<_> {
-        let measurements = recording.measurements.iter();
-        measurements.map(|m| (m.pcr, m.stage, m.event_type, m.content, m.data.clone())).collect()
-    };
-    one.gaps == other.gaps && one.observed == other.observed && key(one) == key(other)
-}
-
 /// Streams of the inputs that are images, where the firmware would hash them.
 fn plan_images(chain: &BootChain, plan: &mut DigestPlan) -> Vec<(InputId, StreamId)> {
     images(chain)
@@ -475,77 +348,4 @@ fn images(chain: &BootChain) -> impl Iterator<Item = &NamedImage> {
     let by_grub = chain.grub.iter().flat_map(|grub| &grub.kernel);
     let loaders = chain.shim.iter().chain(&chain.loader).chain(&chain.drivers);
     loaders.chain([&chain.uki]).chain(addons).chain(by_grub)
-}
-
-fn evaluate(boot: Boot, request: &Request, computed: &Digests) -> Variant {
-    let banks = &request.banks;
-    let guest = boot.guest.map(|recording| registers::evaluate(recording, &request.guest, computed));
-    let pcrs_asked_for = boot.recording.is_some();
-    let recording = boot.recording.unwrap_or_default();
-    let digests = digests_of(&recording, computed, banks);
-    let pcrs = PcrIndex::all()
-        .filter(|_| pcrs_asked_for)
-        .map(|pcr| (pcr, evaluate_pcr(pcr, &recording, &digests, banks)))
-        .collect();
-    Variant { scenario: boot.scenario, secure_boot: boot.secure_boot, recording, digests, pcrs, guest }
-}
-
-/// The digests of a recording's measurements, in these banks.
-fn digests_of(recording: &Recording, computed: &Digests, banks: &[HashAlgorithm]) -> Vec<Option<DigestSet>> {
-    let digest = |content: Content| {
-        let all = match content {
-            Content::Stream(stream) => computed.get(stream),
-            Content::Observed(index) => recording.observed.get(index),
-            Content::Unknown(_) => None,
-        };
-        all.map(|all| banks.iter().filter_map(|bank| all.get(*bank)).collect())
-    };
-    recording.measurements.iter().map(|measurement| digest(measurement.content)).collect()
-}
-
-/// Extends one PCR with everything that is known, until something is not.
-fn evaluate_pcr(
-    pcr: PcrIndex,
-    recording: &Recording,
-    digests: &[Option<DigestSet>],
-    banks: &[HashAlgorithm],
-) -> PcrPrediction {
-    let start = banks.iter().map(|bank| recording.start_value(pcr, *bank)).collect();
-    evaluate_register(start, Status::AssumedUnused, recording, digests, |of| of == pcr)
-}
-
-/// Extends one register with what is measured into its PCRs.
-fn evaluate_register(
-    start: Vec<Digest>,
-    untouched: Status,
-    recording: &Recording,
-    digests: &[Option<DigestSet>],
-    shares: impl Fn(PcrIndex) -> bool,
-) -> PcrPrediction {
-    let events =
-        || recording.measurements.iter().zip(digests).filter(|(measurement, _)| shares(measurement.pcr));
-    let concerns = |index: &usize| recording.gaps.get(*index).is_some_and(|gap| shares(gap.pcr));
-    let mut prediction = PcrPrediction {
-        gaps: (0..recording.gaps.len()).filter(concerns).collect(),
-        ..PcrPrediction::default()
-    };
-    for stage in Stage::ALL {
-        let counted = || events().filter(|(measurement, _)| measurement.stage <= stage);
-        let until: Vec<Option<&DigestSet>> = counted().map(|(_, digests)| digests.as_ref()).collect();
-        let value = |start: &Digest| {
-            until
-                .iter()
-                .try_fold(*start, |value, digests| Some(extend(value, (*digests)?.get(start.algorithm())?)))
-        };
-        let Some(values) = start.iter().map(value).collect::<Option<Vec<_>>>() else { break };
-        let observed = counted().any(|(measurement, _)| matches!(measurement.source, Source::Observed(_)));
-        let status = match (until.is_empty(), observed) {
-            (true, _) => untouched,
-            (false, true) => Status::Observed,
-            (false, false) if untouched == Status::Declared => Status::Declared,
-            (false, false) => Status::Computed,
-        };
-        prediction.values.insert(stage, StageValue { digests: values.into_iter().collect(), status });
-    }
-    prediction
 }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::evaluate::{digests_of, evaluate_register};
 use super::setting::BaselineMismatch;
-use super::{PcrPrediction, PredictError, Request, Status, digests_of, evaluate_register, replayed};
+use super::{PcrPrediction, PredictError, Request, Status, replayed};
 use crate::boot::{
     Assumption, CcGuest, GuestSupport, RTMR3_UNUSED, RecordedPlatform, Recording, Scenario, SecureBootPolicy,
     Technology, VariableSource,
