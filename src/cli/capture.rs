@@ -62,10 +62,10 @@ pub(super) struct CaptureArgs {
     #[arg(long, value_name = "HEX", value_parser = parse_nonce, requires = "quote", help_heading = "Quote")]
     nonce: Option<Nonce>,
     /// PCRs to quote, as tpm2-tools has them: BANK:N,N+BANK:N
-    #[arg(long, value_name = "LIST", value_parser = parse_selection, default_value = QUOTED, help_heading = "Quote")]
+    #[arg(long, value_name = "LIST", value_parser = parse_selection, default_value = QUOTED, requires = "quote", help_heading = "Quote")]
     pcrs: Pcrs,
     /// Kind of the key that quotes
-    #[arg(long, value_enum, default_value_t = Kind::Ecc, help_heading = "Quote")]
+    #[arg(long, value_enum, default_value_t = Kind::Ecc, requires = "quote", help_heading = "Quote")]
     key: Kind,
     /// TPM to read and to quote: device:PATH, swtpm:host=H,port=N, mssim:..., tabrmd:... [default: PCRs from sysfs, quotes from
     /// device:/dev/tpmrm0]; takes a build with the feature tpm

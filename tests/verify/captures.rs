@@ -130,6 +130,8 @@ fn the_files_of_a_quote_in_other_forms() {
     let (run, file) = capture(&tpm, &root, &["msg", "sig", "ak.pub", "pcrs"], &[]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert_eq!(verify(&file, tpm.folder.join("ak.pub"), NONCE, &[]).code, Some(0));
+    let (run, _) = capture(&tpm, &root, &["msg", "sig", "ak.pub"], &["--pcrs", "sha256:4"]);
+    assert!(run.code == Some(2) && run.stderr.contains("--quote"), "{}", run.stderr);
     // Files in another order, and of another run.
     let (run, _) = capture(&tpm, &root, &["msg", "ak.pub", "sig"], &[]);
     assert_eq!(run.code, Some(2));
