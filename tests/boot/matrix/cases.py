@@ -891,11 +891,15 @@ def _(c):
     c.pcrs.append("14")
 
 
-@case("shim-moklistx", "shim with a MOK, a digest of something else in MokListX, Debian's systemd-boot, UKI of the MOK", more=True)
+@case("shim-moklistx", "shim with a MOK, MokListX of other programs and keys, a newer SbatLevel and a policy, UKI of the MOK", more=True)
 def _(c):
     c.firmware("trixie", vars_="OVMF_VARS_4M.ms.fd")
     c.enroll(["--add-mok", "11111111-2222-3333-4444-123456789abc", c.key("db2.crt")])
-    c.stored("MokListX", c.digests(c.tiny()[0]), SHIM_LOCK, 3)
+    # Not of the tiny kernel: shim looks the kernel inside the UKI up, too, and refuses it.
+    other = c.parts.boot("systemd-252", "systemd-bootx64.efi")
+    c.stored("MokListX", c.digests(other) + c.certificates("KEK"), SHIM_LOCK, 3)
+    c.stored("MokPolicy", b"\0", SHIM_LOCK, 3)
+    c.stored("SbatLevel", b"sbat,1,2026010100\nshim,4\ngrub,5\n", SHIM_LOCK, 3)
     c.predict += ["--variables", c.vars]
     c.put(c.parts.file("shim-trixie", "usr/lib/shim/shimx64.efi.signed"), "EFI/BOOT/BOOTX64.EFI")
     c.put(c.parts.boot("sdboot-signed", "systemd-bootx64.efi.signed"), "EFI/BOOT/grubx64.efi")
