@@ -23,7 +23,7 @@ seed cel_json $boots/*/guest/tpm2-measure.log seeds/cel_json/*
 seed ima $boots/*/guest/ima_runtime_measurements seeds/ima/*
 seed registers $boots/t-tiny-257/pcrs.json seeds/registers/*
 seed import ../tests/export/golden/*/* ../tests/export/golden/*/*/*
-for target in event_data cel_cbor cel_tlv quote attestation_key pcr_values evidence; do
+for target in event_data cel_cbor cel_tlv quote attestation_key pcr_values evidence capture; do
     seed $target seeds/$target/*
 done
 keys=$boots/f-secureboot-257/inputs

@@ -5,13 +5,14 @@
 use std::str::FromStr;
 
 use tss_esapi::attributes::ObjectAttributesBuilder;
+use tss_esapi::constants::CapabilityType;
 use tss_esapi::handles::{KeyHandle, ObjectHandle};
 use tss_esapi::interface_types::algorithm::{HashingAlgorithm, PublicAlgorithm};
 use tss_esapi::interface_types::ecc::EccCurve;
 use tss_esapi::interface_types::key_bits::RsaKeyBits;
 use tss_esapi::interface_types::resource_handles::Hierarchy;
 use tss_esapi::structures::{
-    Data, EccPoint, EccScheme, HashScheme, KeyDerivationFunctionScheme, PcrSelectionList,
+    CapabilityData, Data, EccPoint, EccScheme, HashScheme, KeyDerivationFunctionScheme, PcrSelectionList,
     PcrSelectionListBuilder, PcrSlot, Public, PublicBuilder, PublicEccParametersBuilder, PublicKeyRsa,
     PublicRsaParametersBuilder, RsaExponent, RsaScheme, SignatureScheme,
 };
@@ -25,6 +26,8 @@ pub type Selection = [(HashAlgorithm, Vec<PcrIndex>)];
 
 /// Times that PCRs are read and quoted anew when they change in between.
 const ATTEMPTS: usize = 5;
+/// `HASH_COUNT`: banks that a TPM may have.
+const MAX_BANKS: u32 = 16;
 
 /// A connection to a TPM.
 #[derive(Debug)]
@@ -114,6 +117,36 @@ impl LiveTpm {
             }
         }
         Ok(values)
+    }
+
+    /// Reads all PCRs of all banks that the TPM has.
+    ///
+    /// # Errors
+    /// [`LiveError`].
+    pub fn read_all(&mut self) -> Result<PcrValues, LiveError> {
+        let selection = self.assigned()?;
+        self.read(&selection)
+    }
+
+    /// The PCRs of each bank: `TPM_CAP_PCRS`. A bank that is switched off has none.
+    fn assigned(&mut self) -> Result<Vec<(HashAlgorithm, Vec<PcrIndex>)>, LiveError> {
+        let (data, _) = self
+            .context
+            .get_capability(CapabilityType::AssignedPcr, 0, MAX_BANKS)
+            .map_err(tss("TPM2_GetCapability"))?;
+        let CapabilityData::AssignedPcr(list) = data else { return Ok(Vec::new()) };
+        let mut banks = Vec::new();
+        for selection in list.get_selections() {
+            let bank =
+                HashAlgorithm::ALL.into_iter().find(|bank| bank_of(*bank) == selection.hashing_algorithm());
+            let slots = selection.selected();
+            let numbers = slots.into_iter().map(|slot| u32::from(slot).trailing_zeros());
+            let pcrs: Vec<PcrIndex> = numbers.filter_map(|number| PcrIndex::try_from(number).ok()).collect();
+            if let (Some(bank), false) = (bank, pcrs.is_empty()) {
+                banks.push((bank, pcrs));
+            }
+        }
+        Ok(banks)
     }
 
     /// Quotes PCRs with a key made for it: a primary key of the null hierarchy, which nobody else has vouched for.

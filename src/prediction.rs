@@ -419,6 +419,7 @@ fn merge_secure_boot(boots: Vec<Boot>) -> Vec<Boot> {
             of.baseline == scenario.baseline
                 && of.guest_baseline == scenario.guest_baseline
                 && of.secure_boot_support == scenario.secure_boot_support
+                && of.cloud == scenario.cloud
                 && (&of.devicetree, &of.firmware_image, of.exit_boot_services)
                     == (&scenario.devicetree, &scenario.firmware_image, scenario.exit_boot_services)
                 && both_measure_the_same(&other.recording, &boot.recording)

@@ -125,6 +125,42 @@ fn a_profile_predicts_as_its_logs_do() {
     }
 }
 
+/// Logs of two kinds of firmware, as logs or as one profile, give each its own answer: PCR 0 to 3 of either guest.
+#[test]
+fn logs_that_differ_become_alternatives() {
+    let cases = ["c-sdboot-257", "a-uki-direct-252"].map(boot);
+    assert_ne!(firmware(cases[0]), firmware(cases[1]));
+    let folder = tempfile::tempdir_in(scratch()).expect("a temporary folder");
+    let profile = folder.path().join("profile.json");
+    let logs = cases.map(|case| case.record("eventlog.bin"));
+    let run = premeasure([
+        "baseline".into(),
+        "make".into(),
+        logs[0].clone(),
+        logs[1].clone(),
+        "-o".into(),
+        profile.clone(),
+    ]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stderr.contains("seen in 2 different ways"), "{}", run.stderr);
+    for baselines in [logs.to_vec(), vec![profile]] {
+        let mut arguments = boot("t-tiny-257").predict();
+        arguments.extend(baselines.into_iter().flat_map(|path| ["--baseline".into(), path.into_os_string()]));
+        let document = document(arguments);
+        let variants = document["variants"].as_array().expect("variants");
+        assert_eq!(variants.len(), 2);
+        for (variant, case) in variants.iter().zip(cases) {
+            let observed = case.observed_pcrs();
+            for (number, bank) in [0, 2, 3, 6].into_iter().flat_map(|number| BANKS.map(|bank| (number, bank)))
+            {
+                let expected = Some(observed[bank][&number.to_string()].as_str());
+                assert_eq!(pcr(variant, number, bank), expected, "{}: PCR {number} {bank}", case.case);
+                assert_eq!(status(variant, number), "observed");
+            }
+        }
+    }
+}
+
 /// What does not fit together is an error that names the assumption which fails.
 #[test]
 fn baselines_of_another_machine_are_refused() {

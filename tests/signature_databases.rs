@@ -109,7 +109,7 @@ fn signed_updates_are_read_like_the_lists_in_them() {
     command.arg("-k").arg(keys.path("one.key")).arg("-c").arg(keys.path("one.crt")).arg("db");
     tool(command.arg(&auth).arg(&nested));
     let reason = keys.refused_as(&signed, &one, &nested, None, &[]);
-    assert!(reason.contains("--db"), "{reason}");
+    assert!(reason.contains("--db") && reason.contains("EFI_SIGNATURE_LIST"), "{reason}");
 }
 
 /// dbx names certificates by digests, since a moment or for ever. Only with time stamping keys and a time stamp may a signature be

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use libfuzzer_sys::fuzz_target;
 use premeasure::hashing::DigestPlan;
 use premeasure::pe::{PeImage, authenticode_segments};
-use premeasure::secure_boot::{Database, Databases, algorithms_needed, judge};
+use premeasure::secure_boot::{Database, Databases, ShimDatabases, algorithms_needed, judge, judge_by_shim};
 use premeasure::source::Blob;
 
 /// Signed twice, see `fixtures/pe/README.md`.
@@ -23,4 +23,7 @@ fuzz_target!(|bytes: &[u8]| {
     let digests = plan.compute(&algorithms_needed(&databases), &|_| ()).expect("in memory");
     let digests = digests.get(stream).cloned().unwrap_or_default();
     judge(image, &digests, &databases).expect("the image is readable");
+    let Databases { db, dbx, .. } = databases;
+    let lists = ShimDatabases { keys: db, revoked: dbx, ..ShimDatabases::default() };
+    judge_by_shim(image, &digests, &lists).expect("the image is readable");
 });

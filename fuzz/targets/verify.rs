@@ -4,6 +4,7 @@ use premeasure::attest::{
     Anchors, AttestationKey, Evidence, PublicArea, Quote, QuoteSignature, read_certificates, read_pcr_values,
     read_serialized_pcrs,
 };
+use premeasure::capture::{Capture, is_capture};
 
 /// `TPMS_ATTEST`: what is accepted is read to its last byte, so that no shorter message is accepted too.
 pub(crate) fn quote(data: &[u8]) {
@@ -40,5 +41,28 @@ pub(crate) fn evidence(data: &[u8]) {
         if let Some(document) = &evidence.nitro {
             assert!(document.len() <= data.len());
         }
+    }
+}
+
+/// A capture: what was read is written and read again, its parts are no larger than it, and as evidence it is taken apart or
+/// refused, but never has a quote that the capture does not have.
+pub(crate) fn capture(data: &[u8]) {
+    let Ok(capture) = Capture::parse(data) else {
+        assert!(
+            !is_capture(data) || Evidence::read(data).is_err(),
+            "evidence in a capture that can't be read"
+        );
+        return;
+    };
+    let written = serde_json::to_vec(&capture).expect("JSON");
+    assert!(Capture::parse(&written).is_ok_and(|again| again == capture), "another capture");
+    let _ = capture.remark();
+    let _ = capture.values();
+    for (_, log) in capture.log_bytes().unwrap_or_default() {
+        assert!(log.len() < data.len(), "a log out of nothing");
+    }
+    if let (true, Ok(evidence)) = (is_capture(data), Evidence::read(data)) {
+        assert_eq!(evidence.quotes.len(), usize::from(capture.quote.is_some()));
+        evidence.quotes.iter().for_each(|quote| drop(Quote::read(&quote.message)));
     }
 }

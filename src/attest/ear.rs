@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::appraise::{Appraisal, QuoteSummary, SignerSummary};
+use super::appraisal::{Appraisal, QuoteSummary, SignerSummary};
 use super::judge::{PcrVerdict, Verdict};
 use super::policy::Class;
 use super::refusal::Code;

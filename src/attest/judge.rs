@@ -1,13 +1,17 @@
 //! Proven values against the policy, then the log against the proven values.
 
-use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+mod events;
+mod values;
 
-use super::components::match_events;
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
 use super::log::Replayed;
-use super::policy::{Accepted, Class, ExpectedBoot, ExpectedEvent, Policy};
+use super::policy::{Accepted, Class, ExpectedBoot, Policy};
 use super::refusal::{Code, Refusal};
 use crate::tcg::{Digest, HashAlgorithm, PcrIndex, PcrValues};
+use values::{compare_with_boot, compare_with_lists};
 
 /// What came out for a PCR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -42,6 +46,17 @@ pub struct PcrVerdict {
     pub replayed: Option<bool>,
     /// More about it; may be empty.
     pub detail: String,
+}
+
+impl PcrVerdict {
+    /// Takes down what speaks against a PCR that does not count.
+    fn object(&mut self, finding: &Refusal) {
+        if self.verdict == Verdict::Match {
+            self.verdict = Verdict::Mismatch;
+        }
+        let separator = if self.detail.is_empty() { "" } else { "; " };
+        self.detail = format!("{}{separator}{}: {}", self.detail, finding.code.name(), finding.detail);
+    }
 }
 
 /// The outcome of both comparisons.
@@ -138,7 +153,8 @@ impl<'a> Judge<'a> {
         for pcr in PcrIndex::all() {
             let values = self.proven(pcr);
             let class = policy.class(pcr);
-            if values.is_empty() && class == Class::Ignored {
+            let logged = self.log.map_or(0, |log| log.events(pcr).len());
+            if values.is_empty() && class == Class::Ignored && logged == 0 {
                 continue;
             }
             let (verdict, expected) = match &policy.accepted {
@@ -154,6 +170,9 @@ impl<'a> Judge<'a> {
             };
             let detail = match verdict {
                 Verdict::NotInPolicy => policy.unknown.get(&pcr).cloned().unwrap_or_default(),
+                Verdict::NotQuoted if logged > 0 => {
+                    format!("the log has events of it ({logged}), which no quote covers")
+                }
                 _ => String::new(),
             };
             self.out.pcrs.push(PcrVerdict { pcr, class, verdict, values, expected, replayed: None, detail });
@@ -184,6 +203,7 @@ impl<'a> Judge<'a> {
     /// Turns verdicts into refusals and warnings.
     fn report(&mut self, boot: Option<&ExpectedBoot>) {
         let mut refusals = Vec::new();
+        let mut aside = Vec::new();
         for verdict in &self.out.pcrs {
             let pcr = verdict.pcr;
             let finding = match verdict.verdict {
@@ -201,7 +221,13 @@ impl<'a> Judge<'a> {
             match verdict.class {
                 Class::Enforced => refusals.push(finding),
                 Class::Warned => self.out.warnings.push(finding),
+                Class::Ignored if verdict.verdict == Verdict::Mismatch => aside.push(finding),
                 Class::Ignored => {}
+            }
+        }
+        for finding in aside {
+            if let Some(entry) = self.out.pcrs.iter_mut().find(|entry| Some(entry.pcr) == finding.pcr) {
+                entry.object(&finding);
             }
         }
         if let Some(mixed) = self.mixed(&refusals) {
@@ -241,201 +267,4 @@ impl<'a> Judge<'a> {
         let detail = "each PCR is that of some boot in the policy, but no boot has all of them together";
         Some(Refusal::new(Code::BootsMixed, detail))
     }
-
-    /// The first event that is not the boot's, if the log accounts for the value at all.
-    fn first_difference(&self, pcr: PcrIndex, boot: &ExpectedBoot) -> Option<String> {
-        let (log, expected) = (self.log?, boot.events.get(&pcr)?);
-        let replays = self.proven(pcr).iter().all(|value| log.value(value.algorithm(), pcr) == Some(*value));
-        if !replays {
-            return None;
-        }
-        let logged = log.events(pcr);
-        let at = (0..logged.len().max(expected.len()))
-            .find(|at| !same(logged.get(*at), expected.get(*at), self.banks))?;
-        let number = at.saturating_add(1);
-        Some(match (logged.get(at), expected.get(at)) {
-            (Some(event), Some(expected)) => {
-                format!(
-                    "its event {number} (record {} of log {}) is not '{}'",
-                    event.place.1,
-                    event.place.0.saturating_add(1),
-                    expected.description
-                )
-            }
-            (Some(event), None) => format!(
-                "its event {number} (record {} of log {}) is one more than expected",
-                event.place.1,
-                event.place.0.saturating_add(1)
-            ),
-            (None, Some(expected)) => format!("its event {number} is missing: '{}'", expected.description),
-            (None, None) => return None,
-        })
-    }
-
-    /// Compares the log with the proven values, and its events with the policy's.
-    fn log(&mut self) {
-        let Some(log) = self.log else {
-            if matches!(self.policy.accepted, Accepted::Components(_)) {
-                let detail = "the policy is made of events: a log is needed to compare them";
-                self.out.refusals.push(Refusal::new(Code::LogMissing, detail));
-            }
-            return;
-        };
-        let mut findings = Vec::new();
-        for index in 0..self.out.pcrs.len() {
-            let Some(verdict) = self.out.pcrs.get(index) else { continue };
-            let (pcr, class) = (verdict.pcr, verdict.class);
-            if verdict.values.is_empty() {
-                continue;
-            }
-            let replayed =
-                verdict.values.iter().all(|value| log.value(value.algorithm(), pcr) == Some(*value));
-            let finding = self.log_of_pcr(log, verdict, replayed);
-            let Some(verdict) = self.out.pcrs.get_mut(index) else { continue };
-            verdict.replayed = Some(replayed);
-            match finding {
-                Ok(note) => verdict.detail = note.unwrap_or_else(|| std::mem::take(&mut verdict.detail)),
-                Err(_) if class == Class::Ignored => {}
-                Err(refusal) => {
-                    verdict.verdict = Verdict::Mismatch;
-                    findings.push((class, refusal));
-                }
-            }
-        }
-        for (class, refusal) in findings {
-            match class {
-                Class::Enforced => self.out.refusals.push(refusal),
-                _ => self.out.warnings.push(refusal),
-            }
-        }
-        self.components(log);
-    }
-
-    /// `Ok` with a note where the log may end early: user space extended the rest.
-    fn log_of_pcr(
-        &self,
-        log: &Replayed,
-        verdict: &PcrVerdict,
-        replayed: bool,
-    ) -> Result<Option<String>, Refusal> {
-        let (pcr, values) = (verdict.pcr, &verdict.values);
-        let boot = self.matched_boot();
-        let expected = boot.and_then(|boot| boot.events.get(&pcr));
-        let logged = log.events(pcr);
-        if replayed {
-            // The values agree, so that the events do; said nevertheless, so that no collision or start value hides one.
-            let differs = expected.is_some_and(|expected| {
-                logged.len() != expected.len()
-                    || logged
-                        .iter()
-                        .zip(expected)
-                        .any(|(one, other)| !same(Some(one), Some(other), self.banks))
-            });
-            // Of a value that differs, that was said.
-            return if differs && verdict.verdict == Verdict::Match {
-                Err(Refusal::of_pcr(Code::EventMismatch, pcr, "the events are not those of the policy"))
-            } else {
-                Ok(None)
-            };
-        }
-        if let Some(expected) = expected {
-            let (first, rest) = expected.split_at(logged.len().min(expected.len()));
-            let begins = logged.len() <= expected.len()
-                && logged.iter().zip(first).all(|(one, other)| same(Some(one), Some(other), self.banks));
-            if begins && rest.iter().all(|event| event.by_user_space) {
-                let note = format!(
-                    "{} events of user space are not in the log; the policy accounts for them",
-                    rest.len()
-                );
-                return Ok(Some(note));
-            }
-        }
-        let text: Vec<String> = values
-            .iter()
-            .filter_map(|value| log.value(value.algorithm(), pcr))
-            .map(|digest| format!("{digest:?}"))
-            .collect();
-        Err(Refusal::of_pcr(Code::LogMismatch, pcr, format!("the log replays to {}", text.join(" "))))
-    }
-
-    fn matched_boot(&self) -> Option<&'a ExpectedBoot> {
-        let (Accepted::Boots(boots), Some(name)) = (&self.policy.accepted, &self.out.boot) else {
-            return None;
-        };
-        boots.iter().find(|boot| boot.name == *name)
-    }
-
-    /// A policy made of events: its values follow from the log that was just compared.
-    fn components(&mut self, log: &Replayed) {
-        let Accepted::Components(components) = &self.policy.accepted else { return };
-        let enforced: Vec<PcrIndex> = self.policy.pcrs(Class::Enforced).collect();
-        let result = match_events(components, &enforced, log, self.banks);
-        let verdict = if result.is_ok() { Verdict::Match } else { Verdict::Mismatch };
-        for entry in self.out.pcrs.iter_mut().filter(|entry| enforced.contains(&entry.pcr)) {
-            if entry.verdict == Verdict::NotChecked {
-                entry.verdict = verdict;
-            }
-        }
-        if let Err(unmatched) = result {
-            self.out.refusals.push(Refusal {
-                code: Code::EventMismatch,
-                pcr: unmatched.pcr,
-                detail: unmatched.detail,
-            });
-        }
-    }
-}
-
-fn same(
-    logged: Option<&super::log::Logged>,
-    expected: Option<&ExpectedEvent>,
-    banks: &[HashAlgorithm],
-) -> bool {
-    let (Some(logged), Some(expected)) = (logged, expected) else { return false };
-    let mut compared = false;
-    for bank in banks {
-        let (Some(one), Some(other)) = (logged.digest(*bank), expected.digests.get(*bank)) else { continue };
-        if one != other {
-            return false;
-        }
-        compared = true;
-    }
-    compared
-}
-
-/// Every value that both sides have agrees, and there is at least one.
-fn compare_with_boot(
-    boot: Option<&ExpectedBoot>,
-    pcr: PcrIndex,
-    values: &[Digest],
-) -> (Verdict, Vec<Digest>) {
-    let Some(expected) = boot.and_then(|boot| boot.values.get(&pcr)) else {
-        return (Verdict::NotInPolicy, Vec::new());
-    };
-    let pairs: Vec<(Digest, Digest)> =
-        values.iter().filter_map(|value| Some((*value, expected.get(value.algorithm())?))).collect();
-    if pairs.is_empty() {
-        return (Verdict::NotInPolicy, Vec::new());
-    }
-    if pairs.iter().all(|(value, expected)| value == expected) {
-        return (Verdict::Match, Vec::new());
-    }
-    (Verdict::Mismatch, pairs.into_iter().map(|(_, expected)| expected).collect())
-}
-
-fn compare_with_lists(
-    lists: &BTreeMap<PcrIndex, BTreeSet<Digest>>,
-    pcr: PcrIndex,
-    values: &[Digest],
-) -> (Verdict, Vec<Digest>) {
-    let Some(list) = lists.get(&pcr) else { return (Verdict::NotInPolicy, Vec::new()) };
-    let of_bank = |value: &Digest| list.iter().any(|digest| digest.algorithm() == value.algorithm());
-    let comparable: Vec<&Digest> = values.iter().filter(|value| of_bank(value)).collect();
-    if comparable.is_empty() {
-        return (Verdict::NotInPolicy, Vec::new());
-    }
-    if comparable.iter().all(|value| list.contains(value)) {
-        return (Verdict::Match, Vec::new());
-    }
-    (Verdict::Mismatch, list.iter().take(4).copied().collect())
 }

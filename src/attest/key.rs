@@ -97,6 +97,12 @@ impl AttestationKey {
         Self::from_public_key(&key)
     }
 
+    /// The certificate, in DER, where the key came with one.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&[u8]> {
+        self.certificate.as_deref()
+    }
+
     /// The key of a public area.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use super::refusal::{Code, Refusal};
 use crate::tcg::cel::Content;
 use crate::tcg::eventlog::{Register, RegisterKind, Replay};
 use crate::tcg::timeline::{BootLog, TimelineRecord, merge};
-use crate::tcg::{Digest, HashAlgorithm, PcrIndex, PcrValues};
+use crate::tcg::{Digest, EventType, HashAlgorithm, PcrIndex, PcrValues};
 
 /// Events of all logs together: as many as one log may have.
 const MAX_EVENTS: usize = 1 << 20;
@@ -20,11 +20,13 @@ pub(super) struct Replayed {
     events: BTreeMap<PcrIndex, Vec<Logged>>,
 }
 
-/// An event as far as it decides: no type, no data.
+/// An event as far as it decides: no data.
 #[derive(Debug)]
 pub(super) struct Logged {
     /// Which log, and which record in it, for messages.
     pub(super) place: (usize, u64),
+    /// What it says it is, in a log of firmware. No digest covers that: it accepts nothing, it can only refuse.
+    pub(super) kind: Option<EventType>,
     /// In the banks of the replay, where the record has them.
     pub(super) digests: Vec<Digest>,
 }
@@ -60,8 +62,10 @@ impl Replayed {
         for TimelineRecord { log, number, record, .. } in merge(logs) {
             // The one thing that a log's data says and that counts: where PCR 0 starts. A lie there does not replay to the
             // quoted value.
+            let mut kind = None;
             if let Content::PcClient { event_type, data } = &record.content {
                 replay.prepare(record.register, *event_type, data);
+                kind = Some(*event_type);
             }
             if !record.is_extended() {
                 continue;
@@ -69,7 +73,7 @@ impl Replayed {
             replay.extend(number, record.register, |bank| record.digests.get(bank));
             if let Register::Pcr(pcr) = record.register {
                 let digests = banks.iter().filter_map(|bank| record.digests.get(*bank)).collect();
-                events.entry(pcr).or_default().push(Logged { place: (log, number), digests });
+                events.entry(pcr).or_default().push(Logged { place: (log, number), kind, digests });
             }
         }
         let mut start = PcrValues::default();

@@ -10,6 +10,7 @@
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
 
+mod appraisal;
 mod appraise;
 mod chain;
 mod components;
@@ -20,13 +21,15 @@ mod key;
 mod log;
 mod pcr_file;
 mod policy;
+mod proof;
 mod public_area;
 mod quote;
 mod refusal;
 mod signature;
 mod time;
 
-pub use appraise::{Appraisal, QuoteSummary, SignerSummary, Verifier};
+pub use appraisal::{Appraisal, QuoteSummary, SignerSummary};
+pub use appraise::Verifier;
 pub use chain::{Anchors, CertificateError};
 pub use ear::ear;
 pub use evidence::{Evidence, QuoteEvidence};
@@ -34,6 +37,7 @@ pub use judge::{PcrVerdict, Verdict};
 pub use key::{AttestationKey, KeyReadError, read_certificates};
 pub use pcr_file::{PcrFileError, read_pcr_values, read_serialized_pcrs};
 pub use policy::{Assumption, Class, Policy, PolicyError, Selection};
+pub use proof::check_quote;
 pub use public_area::{KeyParameters, PublicArea, Scheme};
 pub use quote::{ClockInfo, PcrSelection, Quote, QuoteError};
 pub use refusal::{Code, Refusal};

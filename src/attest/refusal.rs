@@ -102,6 +102,8 @@ codes! {
     LogMismatch = "log-mismatch",
     /// An event is not the one that the policy has at this place.
     EventMismatch = "event-mismatch",
+    /// An event has the digest that the policy has at this place, but says that it is something else.
+    EventRelabelled = "event-relabelled",
     /// The policy is made of events, and there is no log.
     LogMissing = "log-missing",
 }

@@ -227,6 +227,8 @@ pub struct BootMedium {
     pub loader_conf: Option<CompanionFile>,
     /// Boot options that the firmware tries before the one that starts this boot, in words.
     pub earlier_options: Vec<String>,
+    /// Files beside shim that it reads under Secure Boot: more keys, or revocations.
+    pub beside_shim: Vec<String>,
     /// The machine's EFI variables decided what starts.
     pub knows_variables: bool,
 }

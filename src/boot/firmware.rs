@@ -4,7 +4,8 @@ use super::measurement::{GapCode, Rule, Source};
 use super::recorder::{Event, Recorder};
 use super::replay::BootError;
 use super::{
-    BootChain, ExitBootServices, NamedImage, PartitionTable, Payload, Scenario, cc, ovmf, secure_boot,
+    BootChain, Declarable, ExitBootServices, NamedImage, PartitionTable, Payload, Scenario, cc, cloud, ovmf,
+    secure_boot,
 };
 use crate::hashing::Segment;
 use crate::pe::{Subsystem, authenticode_segments, authenticode_segments_padded};
@@ -45,7 +46,7 @@ const EXIT_BOOT_SERVICES: Rule = Rule {
 };
 
 /// Power-on up to the first boot option.
-pub(super) fn power_on(scenario: &Scenario, recorder: &mut Recorder<'_>) {
+pub(super) fn power_on(chain: &BootChain, scenario: &Scenario, recorder: &mut Recorder<'_>) {
     if let Some(guest) = &scenario.cc {
         cc::power_on(guest, scenario, recorder);
         return;
@@ -69,23 +70,25 @@ pub(super) fn power_on(scenario: &Scenario, recorder: &mut Recorder<'_>) {
     if let Some(image) = image {
         ovmf::measure(image, scenario, recorder);
     }
-    let derived = |pcr: &u8| separator_only.contains(pcr) || (*pcr == 0 && image.is_some());
+    let declared = cloud::measure(chain, scenario, recorder);
+    let derived =
+        |pcr: &u8| separator_only.contains(pcr) || (*pcr == 0 && image.is_some()) || declared == Some(*pcr);
     for pcr in [0, 1, 2, 3, 6].into_iter().filter(|pcr| !derived(pcr)) {
         recorder.gap(
             PcrIndex::new(pcr),
             GapCode::Firmware,
             &FIRMWARE,
             "the firmware's own measurements are not part of the image",
-            "--baseline with an event log of the machine it will run on; --platform for PCR 2, 3 and 6 of a machine without \
-             option ROMs",
+            remedy(pcr, scenario),
         );
     }
-    if scenario.platform_declared && scenario.platform.images_may_move {
+    let is_tdx_or_not = scenario.cloud.technology.is_some();
+    if scenario.platform_declared && scenario.platform.images_may_move && !is_tdx_or_not {
         recorder.assume(
             "not-a-tdx-guest",
             "the guest is not one of TDX, whose firmware measures images and partition table into PCR 2",
             &[2, 4, 5],
-            "--baseline",
+            "--declare technology=none, sev, sev-es, sev-snp or tdx",
         );
     }
     secure_boot::measure_variables(scenario, recorder);
@@ -93,6 +96,19 @@ pub(super) fn power_on(scenario: &Scenario, recorder: &mut Recorder<'_>) {
     for pcr in 0..=6 {
         separator(recorder, pcr, &SEPARATOR);
     }
+}
+
+/// What would tell a register of the firmware's.
+fn remedy(pcr: u8, scenario: &Scenario) -> String {
+    let fact = match (scenario.platform.declarable, pcr) {
+        (Some(Declarable::Google), 0) => "; --declare technology=none, sev, sev-es, sev-snp or tdx",
+        (Some(Declarable::HyperV), 6) => "; --declare vm-id=UUID",
+        (None, 2 | 3 | 6) if !scenario.platform_declared => {
+            "; --platform for PCR 2, 3 and 6 of a machine without option ROMs"
+        }
+        _ => "",
+    };
+    format!("--baseline with an event log of the machine it will run on{fact}")
 }
 
 /// The text before the first boot option.

@@ -12,6 +12,7 @@
 
 mod cc;
 mod chain;
+mod cloud;
 mod cpio;
 mod entry_initrd;
 mod firmware;
@@ -40,11 +41,12 @@ pub use chain::{
     BootChain, BootMedium, CompanionFile, EntryFile, GrubBoot, GrubStep, Input, InputId, InputRole,
     NamedImage, PartitionTable, Payload, Scope,
 };
+pub use cloud::{CloudFacts, Technology, VmId};
 pub use firmware_image::FirmwareImage;
 pub use linux::KernelRules;
 pub use measurement::{Assumption, Content, Gap, GapCode, Measurement, NotCovered, Rule, Source};
 pub use ovmf::Machine;
-pub use platform::{GuestSupport, Platform};
+pub use platform::{Declarable, GuestSupport, Platform};
 pub use recorded::RecordedPlatform;
 pub use recorder::Recording;
 pub use replay::{BootError, replay};

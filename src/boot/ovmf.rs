@@ -88,10 +88,9 @@ const TWO_CPUS_1G: Option<(u32, u64)> = Some((2, 1024));
 /// DXEFV's place in memory (`PcdOvmfDxeMemFvBase`).
 const DXEFV_BASE: u64 = 0x90_0000;
 
-/// What the secboot build of 2022.11 writes whatever its variable store is: the machine's shape.
-const SECBOOT_2022_11: &[Patch] = &[
+/// What both builds of 2022.11 write of the machine's shape, whatever the variable store is.
+const SHAPE_2022_11: &[Patch] = &[
     (0xE0D8, &[0xC0, 0x29]),
-    (0xE0E8, &[0x01, 0x01, 0x10]),
     (0xE0F0, &[0x10]),
     (0xE0F4, &[0x28]),
     (0xE0F8, &[0x80]),
@@ -103,8 +102,12 @@ const SECBOOT_2022_11: &[Patch] = &[
     (0xE136, &[0x02]),
     (0xE13A, &[0x02]),
     (0xE13E, &[0x40]),
-    (0xE14A, &[0x01, 0x01]),
 ];
+/// What only the plain build writes beside that.
+const PLAIN_2022_11: &[Patch] =
+    &[(0xE0E7, &[0x01]), (0xE144, &[0xF7, 0x3F, 0x00, 0x00, 0x09, 0x00, 0x01, 0x01])];
+/// What only the secboot build writes beside that.
+const SECBOOT_2022_11: &[Patch] = &[(0xE0E8, &[0x01, 0x01, 0x10]), (0xE14A, &[0x01, 0x01])];
 
 /// Debian's builds whose boots were recorded, on a q35 machine.
 const BUILDS: &[Build] = &[
@@ -116,22 +119,7 @@ const BUILDS: &[Build] = &[
             machine: TWO_CPUS_1G,
             qemu: None,
             keys: None,
-            change: Change::Bytes(&[&[
-                (0xE0D8, &[0xC0, 0x29]),
-                (0xE0E7, &[0x01]),
-                (0xE0F0, &[0x10]),
-                (0xE0F4, &[0x28]),
-                (0xE0F8, &[0x80]),
-                (0xE10A, &[0xE0]),
-                (0xE112, &[0x20]),
-                (0xE119, &[0xC0]),
-                (0xE11D, &[0x3C, 0x00, 0x60]),
-                (0xE127, &[0xA0]),
-                (0xE136, &[0x02]),
-                (0xE13A, &[0x02]),
-                (0xE13E, &[0x40]),
-                (0xE144, &[0xF7, 0x3F, 0x00, 0x00, 0x09, 0x00, 0x01, 0x01]),
-            ]]),
+            change: Change::Bytes(&[SHAPE_2022_11, PLAIN_2022_11]),
             assumption: "",
         }],
     },
@@ -144,14 +132,14 @@ const BUILDS: &[Build] = &[
                 machine: TWO_CPUS_1G,
                 qemu: None,
                 keys: Some(Keys::Microsoft),
-                change: Change::Bytes(&[&[(0xE0A4, &[0x46, 0x02])], SECBOOT_2022_11]),
+                change: Change::Bytes(&[&[(0xE0A4, &[0x46, 0x02])], SHAPE_2022_11, SECBOOT_2022_11]),
                 assumption: "the variable store is Debian's OVMF_VARS_4M.ms.fd: this build copies two bytes of it",
             },
             MeasuredVolume {
                 machine: TWO_CPUS_1G,
                 qemu: None,
                 keys: Some(Keys::Own),
-                change: Change::Bytes(&[SECBOOT_2022_11]),
+                change: Change::Bytes(&[SHAPE_2022_11, SECBOOT_2022_11]),
                 assumption: "the variable store is Debian's OVMF_VARS_4M.fd with keys put in: this build copies two bytes of it",
             },
         ],

@@ -29,8 +29,30 @@ pub struct Platform {
     pub measures_dbr: Option<bool>,
     /// Its firmware measures images and partition table into PCR 2 on some machines, which nobody but a log tells.
     pub images_may_move: bool,
+    /// What of it is known once somebody declares facts; `None` where nothing is.
+    pub declarable: Option<Declarable>,
     /// The measurement registers of its TDX guests.
     pub guest_registers: GuestSupport,
+}
+
+/// Whose firmware measures facts that can be declared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Declarable {
+    /// Google's: its version and the technology of confidential computing, all of PCR 0.
+    Google,
+    /// Hyper-V's: the id of the VM, all of PCR 6.
+    HyperV,
+}
+
+impl Declarable {
+    /// The words of `--declare`.
+    #[must_use]
+    pub fn words(self) -> &'static [&'static str] {
+        match self {
+            Self::Google => &["technology", "firmware"],
+            Self::HyperV => &["vm-id"],
+        }
+    }
 }
 
 /// What a platform makes of the measurement registers of confidential guests.
@@ -56,22 +78,25 @@ const OVMF: Platform = Platform {
     secure_boot: None,
     measures_dbr: Some(false),
     images_may_move: false,
+    declarable: None,
     guest_registers: GuestSupport::Alone,
 };
 /// Google Compute Engine.
 const GCE: Platform = Platform {
     id: "gce",
     description: "Google Compute Engine, Shielded and Confidential VMs",
-    evidence: "event logs and quotes of Shielded and SEV-SNP VMs published with go-eventlog, go-tpm-tools and Constellation, \
-               2018 to 2026-02",
-    unknown: "PCR 0 (version text, a record of the confidential technology, the separator) and 1 without a baseline; PCR 2, 4 and 5 of TDX VMs, which measure images and partition table into PCR 2, without a baseline of one; machines with \
-              local SSDs",
+    evidence: "event logs and quotes of Shielded, SEV, TDX and SEV-SNP VMs published with go-eventlog, go-tpm-tools, dstack and \
+               Constellation, 2018 to 2026-02",
+    unknown: "PCR 0 without a baseline or --declare technology=none|sev|sev-es|tdx|sev-snp; PCR 1 without a baseline; what of a \
+              boot by shim or GRUB a TDX VM measures into PCR 2; machines with local SSDs; the keys in PCR 7, which the \
+              image brings along or Google's defaults of the day (last seen 2026-02: --variables with a log)",
     banks: &[HashAlgorithm::Sha1, HashAlgorithm::Sha256, HashAlgorithm::Sha384],
     separator_only: &[2, 3, 6],
     firmware_version: Some("GCE Virtual Firmware"),
     secure_boot: Some(true),
     measures_dbr: None,
     images_may_move: true,
+    declarable: Some(Declarable::Google),
     guest_registers: GuestSupport::BesideTpm,
 };
 /// Azure's Trusted Launch and confidential VMs.
@@ -80,14 +105,17 @@ const AZURE: Platform = Platform {
     description: "Azure Trusted Launch and confidential VMs (Hyper-V UEFI)",
     evidence: "source of mu_msvm and openvmm, 2026-08; quotes published with trustee, Constellation and azure-cvm-tooling, \
                2023 to 2026-08. No event log was seen",
-    unknown: "PCR 0, 1 and 2 without a baseline; PCR 6, which holds the VM's id (of eight machines it was \"UUID: \" with vmUniqueId in upper \
-              case, and the separator; newer firmware adds the architecture); PCR 4 of VM versions below 9.0",
-    banks: &[HashAlgorithm::Sha256, HashAlgorithm::Sha384],
+    unknown: "PCR 0, 1 and 2 without a baseline; PCR 6 without --declare vm-id=UUID, and whether the firmware adds its \
+              architecture there (no machine seen until 2026-08 does); PCR 6 of sizes with an HSM; PCR 4 of VM versions below \
+              9.0; SHA-384 before VM version 9.3; the key template in PCR 7, which depends on the day when the VM was made \
+              (--variables with the template's JSON)",
+    banks: &[HashAlgorithm::Sha1, HashAlgorithm::Sha256, HashAlgorithm::Sha384],
     separator_only: &[3],
     firmware_version: None,
     secure_boot: Some(true),
     measures_dbr: None,
     images_may_move: false,
+    declarable: Some(Declarable::HyperV),
     guest_registers: GuestSupport::Unused,
 };
 /// AWS NitroTPM.
@@ -96,13 +124,18 @@ const AWS: Platform = Platform {
     description: "AWS EC2 with NitroTPM",
     evidence: "AWS's published rules for PCR 4, 7 and 12; signed attestation document of 2026-02-03; values published by \
                Constellation and Bottlerocket, 2023 to 2025. No event log was seen",
-    unknown: "PCR 0 and 1 without a baseline; the volume id is in PCR 1, which is different for each instance",
+    unknown: "PCR 0 without a baseline: its events were never published. On instances without SEV-SNP its value was the same \
+              from 2023-05 to 2026-02, SHA-256 737f767a12f54e70eecbc8684011323ae2fe2dd9f90785577969d7a2013e8c12, SHA-384 \
+              6e901b16932f6e036747d7a57696e4a2cc864008ebc016826ca1d7bd42ab5ac8286ccf49cde6c0284cbc4b63d978a2ec (signed \
+              document, Constellation, Bottlerocket); with SEV-SNP it follows the firmware's release. PCR 1: the volume id is in it, \
+              so it differs for each instance",
     banks: &[HashAlgorithm::Sha256, HashAlgorithm::Sha384],
     separator_only: &[2, 3, 6],
     firmware_version: None,
     secure_boot: Some(true),
     measures_dbr: Some(false),
     images_may_move: false,
+    declarable: None,
     guest_registers: GuestSupport::Alone,
 };
 /// Anything else.
@@ -117,6 +150,7 @@ const GENERIC_UEFI: Platform = Platform {
     secure_boot: None,
     measures_dbr: None,
     images_may_move: false,
+    declarable: None,
     guest_registers: GuestSupport::Alone,
 };
 

@@ -75,13 +75,13 @@ impl BootError {
 pub fn replay(chain: &BootChain, scenario: &Scenario, plan: &mut DigestPlan) -> Result<Recording, BootError> {
     let mut recorder = Recorder::new(plan, scenario.cc.is_some());
     let recorder_ref = &mut recorder;
-    firmware::power_on(scenario, recorder_ref); // 0 to 7
+    firmware::power_on(chain, scenario, recorder_ref); // 0 to 7
     firmware::moved_images(chain, recorder_ref); // 2, 4
     firmware::partition_table(chain, recorder_ref); // 5
     firmware::earlier_options(chain, recorder_ref); // 4
     if let Some(shim) = &chain.shim {
         firmware::load_image(shim, None, "shim", recorder_ref)?; // 4, 7
-        shim::run(shim, scenario, recorder_ref); // 7, 14
+        shim::run(chain, shim, scenario, recorder_ref); // 7, 14
     }
     let started = match &chain.loader {
         Some(loader) => {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    CcGuest, FirmwareImage, Machine, Platform, RecordedPlatform, SecureBootPolicy, SecureBootSupport, Smbios,
+    CcGuest, CloudFacts, FirmwareImage, Machine, Platform, RecordedPlatform, SecureBootPolicy,
+    SecureBootSupport, Smbios,
 };
 use crate::uki::{KernelVersion, SystemdVersion};
 
@@ -53,6 +54,8 @@ pub struct Scenario {
     pub platform_declared: bool,
     /// The firmware's image.
     pub firmware: Option<Arc<FirmwareImage>>,
+    /// Facts about a provider's machine.
+    pub cloud: CloudFacts,
     /// The machine's shape.
     pub machine: Option<Machine>,
     /// The EFI variable `SecureBoot` is 1.

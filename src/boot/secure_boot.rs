@@ -9,7 +9,7 @@ use super::replay::BootError;
 use super::{InputId, NamedImage, Scenario, shim};
 use crate::bytes::Reader;
 use crate::hashing::Segment;
-use crate::secure_boot::{Content, Key, SecureBootVariables, Verdict};
+use crate::secure_boot::{Content, Key, SecureBootVariables, ShimVerdict, Verdict};
 use crate::tcg::{EventType, PcrIndex};
 use crate::uefi::guid::{GLOBAL_VARIABLE, IMAGE_SECURITY_DATABASE};
 use crate::uefi::variable::{Uintn, VariableData, variable_data};
@@ -37,8 +37,8 @@ pub struct SecureBootPolicy {
     pub source: VariableSource,
     /// The verdict about each image; none when `db` or `dbx` is not known, or Secure Boot is off.
     pub verdicts: BTreeMap<InputId, Verdict>,
-    /// The verdict of shim's own lists, where shim is the loader.
-    pub shim_verdicts: BTreeMap<InputId, Verdict>,
+    /// shim's verdict, where shim is the loader.
+    pub shim_verdicts: BTreeMap<InputId, ShimVerdict>,
 }
 
 /// Where variables were read.

@@ -1,15 +1,17 @@
 //! shim: its keys into PCR 14, its revocation level and what let the second stage start into PCR 7.
 
+use std::sync::Arc;
+
 use super::cc::Program;
 use super::measurement::{GapCode, Rule, Source};
 use super::recorder::{Event, Recorder};
 use super::replay::BootError;
 use super::secure_boot::ImageVerification;
-use super::{NamedImage, Scenario, SecureBootPolicy};
+use super::{BootChain, NamedImage, Scenario, SecureBootPolicy};
 use crate::hashing::Segment;
-use crate::secure_boot::{Content, Refusal, Shim, Verdict};
+use crate::secure_boot::{Content, Refusal, Shim, ShimState, ShimVerdict};
 use crate::tcg::{EventType, PcrIndex};
-use crate::uefi::guid::{Guid, IMAGE_SECURITY_DATABASE, SHIM_LOCK};
+use crate::uefi::guid::{Guid, SHIM_LOCK};
 use crate::uefi::variable::variable_data;
 
 const KEYS: Rule = Rule {
@@ -24,58 +26,118 @@ const LEVEL: Rule = Rule {
 };
 const AUTHORITY: Rule = Rule {
     id: "shim-authority",
-    statement: "under Secure Boot shim measures the entry of db or MokList that lets an image start, each entry once",
-    source: "shim shim.c verify_buffer_authenticode, check_allowlist, tpm.c tpm_measure_variable; 15.7 to 16.1",
+    statement: "under Secure Boot shim measures the entry of db, its vendor's keys or MokList that lets an image start, each entry \
+                once",
+    source: "shim verify.c verify_buffer_authenticode, check_allowlist, tpm.c tpm_measure_variable; 15.8 to 16.1",
 };
 const UNKNOWN: Rule =
     Rule { id: "shim-unknown", statement: "what shim measures depends on its version", source: "shim" };
 
 /// shim runs, up to its second stage. From then on it checks images in the firmware's place: its hook of `LoadImage` (16
 /// and later), or that which systemd-boot and systemd-stub set up with its protocol before.
-pub(super) fn run(shim: &NamedImage, scenario: &Scenario, recorder: &mut Recorder<'_>) {
+pub(super) fn run(chain: &BootChain, shim: &NamedImage, scenario: &Scenario, recorder: &mut Recorder<'_>) {
     let policy = scenario.secure_boot_policy.clone();
     let known = Shim::of(&shim.image).ok().flatten().filter(|shim| shim.generation >= 4);
     recorder.program(Program::Same);
     recorder.verification = ImageVerification::default();
     let (Some(program), Some(policy)) = (known, policy) else {
-        for pcr in [7, 14] {
-            let reason = "what shim measures depends on its version and on the machine's variables";
-            let remedy = "a shim of version 15.8 or later, and --variables";
-            recorder.gap(PcrIndex::new(pcr), GapCode::UnknownLoader, &UNKNOWN, reason, remedy);
-        }
+        let reason = "what shim measures depends on its version and on the machine's variables";
+        unknown(recorder, &[7, 14], reason, "a shim of version 15.8 or later, and --variables");
         if scenario.secure_boot {
             assume_accepted(recorder);
         }
         return;
     };
-    let variable = |name: &str| match policy.variables.shim_variable(name) {
-        Content::Is(bytes) => bytes,
-        Content::Absent | Content::Unknown => Vec::new(),
-    };
+    let state = program.state(&policy.variables);
     recorder.assume(
         "mok-variables",
         "shim finds no keys, revocations or newer SbatLevel stored but those given",
         &[7, 14],
         "--variables with all of the machine's variables",
     );
-    keys(recorder, shim, "MokList", program.mok_list(&variable("MokList")));
-    keys(recorder, shim, "MokListX", program.mok_list_x(&variable("MokListX")));
-    let state = variable("MokSBState");
-    if !state.is_empty() {
-        authority(recorder, shim, (SHIM_LOCK, "MokSBState"), &state, &KEYS);
-        keys(recorder, shim, "MokSBState", state);
-    }
-    let level = program.sbat_level(scenario.secure_boot, &variable("SbatLevel"));
-    authority(recorder, shim, (SHIM_LOCK, "SbatLevel"), &level, &LEVEL);
-    if variable("MokListTrusted").is_empty() {
-        keys(recorder, shim, "MokListTrusted", vec![1]);
-    }
-    let mok_policy = variable("MokPolicy");
-    if !mok_policy.is_empty() {
-        keys(recorder, shim, "MokPolicy", mok_policy);
+    mirror(shim, &program, &state, scenario.secure_boot, recorder);
+    if let Some(name) = state.request {
+        let reason = format!("shim starts MokManager first, which the variable {name} asks for");
+        unknown(recorder, &[4, 7, 14], &reason, "the variables after that request was dealt with");
     }
     if scenario.secure_boot {
-        recorder.verification = ImageVerification::by_shim(policy);
+        beside(chain, recorder);
+        verification(&state, policy, recorder);
+    }
+}
+
+/// What shim measures of its variables as it makes copies of them for the system.
+fn mirror(
+    shim: &NamedImage,
+    program: &Shim,
+    state: &ShimState,
+    secure_boot: bool,
+    recorder: &mut Recorder<'_>,
+) {
+    let not_ours =
+        "the copies of shim's lists in the variables were made by another shim, or are in several parts";
+    match (state.keys.bytes(), state.revocations.bytes()) {
+        (Some(enrolled), Some(revoked)) => {
+            keys(recorder, shim, "MokList", program.mok_list(enrolled));
+            keys(recorder, shim, "MokListX", program.mok_list_x(revoked));
+        }
+        _ => unknown(
+            recorder,
+            &[14],
+            not_ours,
+            "--variables with the variable store, or after a boot of this shim",
+        ),
+    }
+    if let Content::Is(insecure) = &state.insecure {
+        authority(recorder, shim, (SHIM_LOCK, "MokSBState"), insecure, &KEYS);
+        keys(recorder, shim, "MokSBState", insecure.clone());
+    }
+    match program.sbat_level(secure_boot, state) {
+        Some(level) => authority(recorder, shim, (SHIM_LOCK, "SbatLevel"), &level, &LEVEL),
+        None => {
+            let reason = "shim stores another SbatLevel for one boot, as the variable SbatPolicy asks for";
+            unknown(recorder, &[7], reason, "the variables after that boot");
+        }
+    }
+    if state.not_trusted == Content::Absent {
+        keys(recorder, shim, "MokListTrusted", vec![1]);
+    }
+    if let Content::Is(policy) = &state.policy {
+        keys(recorder, shim, "MokPolicy", policy.clone());
+    }
+}
+
+/// Files beside shim that it verifies and measures before anything else (`load_unbundled_trust`; 15.7 and later, Secure Boot only).
+fn beside(chain: &BootChain, recorder: &mut Recorder<'_>) {
+    let files = chain.medium.iter().flat_map(|medium| &medium.beside_shim);
+    for file in files {
+        let reason = format!("shim measures {file} and goes by it");
+        unknown(recorder, &[4, 7, 14], &reason, "a boot partition without it, or a log of a boot with it");
+    }
+}
+
+/// From here on shim checks images, if its owner has not switched that off.
+fn verification(state: &ShimState, policy: Arc<SecureBootPolicy>, recorder: &mut Recorder<'_>) {
+    let is_set =
+        |state: &Content| state.bytes().and_then(|bytes| bytes.first()).is_some_and(|byte| *byte != 0);
+    for (state, name, pcrs) in
+        [(&state.insecure, "MokSBState", &[4, 7][..]), (&state.ignore_db, "MokDBState", &[7])]
+    {
+        if is_set(state) {
+            let reason = format!("{name} has shim check images otherwise, which is not followed");
+            unknown(recorder, pcrs, &reason, "a machine without it: mokutil --enable-validation, --use-db");
+            if *name == *"MokDBState" {
+                assume_accepted(recorder);
+            }
+            return;
+        }
+    }
+    recorder.verification = ImageVerification::by_shim(policy);
+}
+
+fn unknown(recorder: &mut Recorder<'_>, pcrs: &[u8], reason: &str, remedy: &str) {
+    for pcr in pcrs {
+        recorder.gap(PcrIndex::new(*pcr), GapCode::UnknownLoader, &UNKNOWN, reason, remedy);
     }
 }
 
@@ -86,7 +148,7 @@ fn assume_accepted(recorder: &mut Recorder<'_>) {
     recorder.assume("shim-accepts", statement, &[4], "--variables with all of the machine's variables");
 }
 
-/// shim checks an image: PCR 7, the authority. `db` comes before `MokList`.
+/// shim checks an image: PCR 7, the authority.
 ///
 /// # Errors
 /// When shim refuses it.
@@ -95,39 +157,33 @@ pub(super) fn verify(
     policy: &SecureBootPolicy,
     recorder: &mut Recorder<'_>,
 ) -> Result<(), BootError> {
-    let by_db = policy.verdicts.get(&image.input);
-    let by_shim = policy.shim_verdicts.get(&image.input);
-    let (vendor, name, entries) = match (by_db, by_shim) {
-        (Some(Verdict::Allowed(entries)), _) => (IMAGE_SECURITY_DATABASE, "db", entries),
-        (Some(Verdict::Refused(_)), Some(Verdict::Allowed(entries))) => (SHIM_LOCK, "MokListRT", entries),
-        (Some(Verdict::Refused(_)), Some(Verdict::Refused(refusal))) => {
+    let unknown = |why: String, recorder: &mut Recorder<'_>| {
+        let remedy = "--variables with all of the machine's variables";
+        recorder.gap(PcrIndex::new(7), GapCode::SecureBootVariables, &AUTHORITY, why, remedy);
+        assume_accepted(recorder);
+    };
+    match policy.shim_verdicts.get(&image.input) {
+        Some(ShimVerdict::Allowed { name, vendor, entry }) => {
+            if recorder.verification.is_new(name, entry) {
+                authority(recorder, image, (*vendor, name), entry, &AUTHORITY);
+            }
+        }
+        Some(ShimVerdict::Refused(refusal)) => {
             return Err(BootError::Refused { name: image.name.clone(), refusal: refusal.clone() });
         }
-        _ => {
-            recorder.gap(
-                PcrIndex::new(7),
-                GapCode::SecureBootVariables,
-                &AUTHORITY,
-                format!("which key lets {} start is not known", image.name),
-                "--variables with all of the machine's variables",
-            );
-            assume_accepted(recorder);
-            return Ok(());
+        Some(ShimVerdict::Undecided(why)) => {
+            unknown(format!("which keys let {} start is not known: {why}", image.name), recorder);
         }
-    };
-    for entry in entries {
-        if recorder.verification.is_new(name, entry) {
-            authority(recorder, image, (vendor, name), entry, &AUTHORITY);
-        }
+        None => unknown(format!("which key lets {} start is not known", image.name), recorder),
     }
     Ok(())
 }
 
 /// shim refuses an image: why.
 pub(super) fn refusal(image: &NamedImage, policy: &SecureBootPolicy) -> Option<Refusal> {
-    match (policy.verdicts.get(&image.input)?, policy.shim_verdicts.get(&image.input)?) {
-        (Verdict::Refused(_), Verdict::Refused(refusal)) => Some(refusal.clone()),
-        _ => None,
+    match policy.shim_verdicts.get(&image.input)? {
+        ShimVerdict::Refused(refusal) => Some(refusal.clone()),
+        ShimVerdict::Allowed { .. } | ShimVerdict::Undecided(_) => None,
     }
 }
 

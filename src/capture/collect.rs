@@ -8,9 +8,12 @@ use super::files::{self, hash_folder, read, read_text};
 use super::identities::Identities;
 use super::secrets::{hashed, redact};
 use super::variables::read_variables;
-use super::{Capture, CapturedLog, Generator, Item, KIND, SCHEMA_VERSION, Treatment, mask};
+use super::{
+    Capture, CapturedLog, CapturedQuote, Generator, Item, KIND, SCHEMA_VERSION, Treatment, mask, texts_of,
+};
 use crate::export::base64;
 use crate::source::read_registers;
+use crate::tcg::PcrValues;
 
 /// Bytes of the logs. Firmware's areas have up to a mebibyte, IMA's log grows as long as the machine runs.
 const MAX_FIRMWARE: u64 = 8 << 20;
@@ -70,6 +73,10 @@ pub struct CaptureOptions {
     pub esp: Option<PathBuf>,
     /// Secrets and identities too.
     pub full: bool,
+    /// PCR values that were read from elsewhere than sysfs, and from where.
+    pub values: Option<(String, PcrValues)>,
+    /// A quote to take along.
+    pub quote: Option<CapturedQuote>,
 }
 
 /// A machine that can't be captured.
@@ -107,7 +114,8 @@ pub fn collect(options: &CaptureOptions) -> Result<(Capture, Vec<String>), Captu
         capture: empty(options.full),
         problems: Vec::new(),
     };
-    collector.logs_and_values()?;
+    collector.logs_and_values(options.values.as_ref())?;
+    collector.quote(options.quote.as_ref());
     collector.facts();
     collector.command_line();
     collector.variables();
@@ -128,6 +136,7 @@ fn empty(full: bool) -> Capture {
         contents: Vec::new(),
         logs: BTreeMap::new(),
         pcrs: BTreeMap::new(),
+        quote: None,
         kernel: BTreeMap::new(),
         os: BTreeMap::new(),
         dmi: BTreeMap::new(),
@@ -151,9 +160,9 @@ impl Collector<'_> {
         self.capture.contents.push(Item { treatment, what: what.into() });
     }
 
-    fn logs_and_values(&mut self) -> Result<(), CaptureError> {
+    fn logs_and_values(&mut self, values: Option<&(String, PcrValues)>) -> Result<(), CaptureError> {
         let log = self.firmware();
-        let pcrs = self.values();
+        let pcrs = self.values(values);
         if let (Err(log), Err(pcrs)) = (&log, &pcrs) {
             return Err(CaptureError::Nothing { log: log.clone(), pcrs: pcrs.clone() });
         }
@@ -191,15 +200,25 @@ impl Collector<'_> {
         self.capture.logs.insert(name.to_owned(), log);
     }
 
-    fn values(&mut self) -> Result<(), String> {
-        let values = read_registers(&self.root.join(PCRS)).map_err(|error| error.to_string())?;
-        for (bank, registers) in values.banks() {
-            let registers = registers.iter().map(|(pcr, value)| (pcr.to_string(), value.to_string()));
-            self.capture.pcrs.insert(bank.name().to_owned(), registers.collect());
-        }
+    fn values(&mut self, elsewhere: Option<&(String, PcrValues)>) -> Result<(), String> {
+        let (values, origin) = match elsewhere {
+            Some((origin, values)) => (values.clone(), format!(" (read by {origin})")),
+            None => {
+                let values = read_registers(&self.root.join(PCRS)).map_err(|error| error.to_string())?;
+                (values, String::new())
+            }
+        };
+        self.capture.pcrs = texts_of(&values);
         let banks: Vec<&str> = self.capture.pcrs.keys().map(String::as_str).collect();
-        self.say(Treatment::Taken, format!("PCR values: {}", banks.join(", ")));
+        self.say(Treatment::Taken, format!("PCR values: {}{origin}", banks.join(", ")));
         Ok(())
+    }
+
+    /// A quote can't be masked: the signature covers every byte of it.
+    fn quote(&mut self, quote: Option<&CapturedQuote>) {
+        let Some(quote) = quote else { return };
+        quote.contents().into_iter().for_each(|what| self.say(Treatment::Taken, what));
+        self.capture.quote = Some(quote.clone());
     }
 
     fn userspace(&mut self) {

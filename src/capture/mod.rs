@@ -9,6 +9,7 @@ mod collect;
 mod files;
 mod identities;
 mod mask;
+mod quote;
 mod secrets;
 mod variables;
 
@@ -17,18 +18,19 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use collect::{CaptureError, CaptureOptions, collect};
+pub use quote::{CapturedQuote, CapturedQuoteError, QuoteParts};
 
 use crate::export::from_base64;
-use crate::json::Unique;
+use crate::json::UniqueKeys;
 use crate::source::{RegistersError, parse_registers};
-use crate::tcg::PcrValues;
+use crate::tcg::{Digest, HashAlgorithm, PcrIndex, PcrValues};
 
 /// What `kind` of a capture says.
 pub const KIND: &str = "premeasure-capture";
 /// The JSON Schema of a capture.
 pub const SCHEMA: &str = include_str!("../../schemas/capture.schema.json");
 /// Version of the schema that captures are written by.
-const SCHEMA_VERSION: &str = "1.0.0";
+const SCHEMA_VERSION: &str = "1.1.0";
 /// Most bytes of a capture.
 pub const MAX_CAPTURE: usize = 64 << 20;
 
@@ -52,6 +54,9 @@ pub struct Capture {
     /// Values by bank and PCR, hexadecimal.
     #[serde(default)]
     pub pcrs: BTreeMap<String, BTreeMap<String, String>>,
+    /// A quote of the TPM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quote: Option<CapturedQuote>,
     /// `release`, `version` and `machine` of the kernel.
     #[serde(default)]
     pub kernel: BTreeMap<String, String>,
@@ -171,6 +176,9 @@ pub enum ParseCaptureError {
     /// A log that is not in base64.
     #[error("logs.{0}.data: is not base64")]
     Base64(&'static str),
+    /// A part of the quote that is not in base64.
+    #[error("quote.{0}: is not base64")]
+    Quote(&'static str),
     /// Values that are none.
     #[error("pcrs: {0}")]
     Pcrs(#[source] RegistersError),
@@ -196,7 +204,7 @@ impl Capture {
         if bytes.len() > MAX_CAPTURE {
             return Err(ParseCaptureError::TooLarge { found: bytes.len() });
         }
-        serde_json::from_slice::<Unique>(bytes)?;
+        serde_json::from_slice::<UniqueKeys>(bytes)?;
         let capture: Self = serde_json::from_slice(bytes)?;
         if !capture.schema_version.starts_with("1.") {
             return Err(ParseCaptureError::Version(capture.schema_version));
@@ -226,9 +234,17 @@ impl Capture {
     /// # Errors
     /// [`ParseCaptureError::Pcrs`].
     pub fn values(&self) -> Result<Option<PcrValues>, ParseCaptureError> {
-        let values = parse_registers(&serde_json::to_string(&self.pcrs)?).map_err(ParseCaptureError::Pcrs)?;
+        let values = values_of(&self.pcrs)?;
         let any = values.banks().next().is_some();
         Ok(any.then_some(values))
+    }
+
+    /// The quote, if there is one. That its parts are there says nothing about whether they are sound.
+    ///
+    /// # Errors
+    /// [`ParseCaptureError::Quote`], [`ParseCaptureError::Pcrs`].
+    pub fn quote_parts(&self) -> Result<Option<QuoteParts>, ParseCaptureError> {
+        self.quote.as_ref().map(CapturedQuote::parts).transpose()
     }
 
     /// What a reader of the logs has to know: where data is not what was measured.
@@ -243,4 +259,19 @@ impl Capture {
             )
         })
     }
+}
+
+/// Values by bank and PCR, hexadecimal.
+type Texts = BTreeMap<String, BTreeMap<String, String>>;
+
+fn values_of(texts: &Texts) -> Result<PcrValues, ParseCaptureError> {
+    parse_registers(&serde_json::to_string(texts)?).map_err(ParseCaptureError::Pcrs)
+}
+
+fn texts_of(values: &PcrValues) -> Texts {
+    let bank = |(bank, registers): (HashAlgorithm, &BTreeMap<PcrIndex, Digest>)| {
+        let registers = registers.iter().map(|(pcr, value)| (pcr.to_string(), value.to_string()));
+        (bank.name().to_owned(), registers.collect())
+    };
+    values.banks().map(bank).collect()
 }

@@ -31,6 +31,7 @@ mod secure_boot;
 mod sign;
 mod split_artifacts;
 mod table;
+mod tpm;
 mod validate;
 mod verify;
 

@@ -57,5 +57,6 @@ fn entry(platform: &Platform) -> serde_json::Value {
         "separator_only": platform.separator_only,
         "secure_boot": platform.secure_boot,
         "measures_dbr": platform.measures_dbr,
+        "declare": platform.declarable.map_or(&[][..], |declarable| declarable.words()),
     })
 }

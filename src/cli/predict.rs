@@ -504,6 +504,7 @@ fn request(
     let recorded = args.keys.baselines(registers, &mut chain.inputs)?;
     let platform = args.platform.unwrap_or_default();
     let guest = args.guest.guest(platform, &args.banks, &recorded)?;
+    let cloud = args.guest.cloud(platform, &recorded)?;
     let banks = if registers == Registers::Rtmr {
         vec![MeasurementRegister::BANK]
     } else if args.banks.is_empty() {
@@ -517,7 +518,7 @@ fn request(
     Ok(Request {
         chain,
         entry,
-        scenario: Scenario { profile, ..scenario(args)? },
+        scenario: Scenario { profile, cloud, ..scenario(args)? },
         exit_boot_services: args.medium.exit_boot_services(),
         secure_boot: args.secure_boot.map(|state| state == OnOff::On),
         variables: args.keys.policy(args.medium.walk.variables())?,

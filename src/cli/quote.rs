@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::output::{hinted, note, write_to};
-use crate::live::{LiveKey, LiveTpm};
+use super::tpm::{self, DEFAULT_TCTI, Kind, Nonce, Pcrs, parse_nonce, parse_selection};
 use crate::tcg::{HashAlgorithm, PcrIndex, PcrValues};
 
 /// Have a TPM quote its PCRs, with a key made for it.
@@ -23,13 +22,13 @@ Examples:
   premeasure quote --nonce 8f3a... --pcrs sha256:4,9+sha384:4,9 --tcti swtpm:host=localhost,port=2321 -o evidence/")]
 pub(super) struct QuoteArgs {
     /// Nonce of the verifier, in hexadecimal
-    #[arg(long, value_name = "HEX")]
-    nonce: String,
+    #[arg(long, value_name = "HEX", value_parser = parse_nonce)]
+    nonce: Nonce,
     /// PCRs, as tpm2-tools has them: BANK:N,N+BANK:N
     #[arg(long, value_name = "LIST", value_parser = parse_selection)]
     pcrs: Pcrs,
     /// Where the TPM is: device:PATH, swtpm:host=H,port=N, mssim:..., tabrmd:...
-    #[arg(long, value_name = "TCTI", default_value = "device:/dev/tpmrm0")]
+    #[arg(long, value_name = "TCTI", default_value = DEFAULT_TCTI)]
     tcti: String,
     /// Kind of key
     #[arg(long, value_enum, default_value_t = Kind::Ecc)]
@@ -39,49 +38,14 @@ pub(super) struct QuoteArgs {
     output: PathBuf,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Kind {
-    /// RSA 2048, RSASSA with SHA-256
-    Rsa,
-    /// ECDSA P-256 with SHA-256
-    Ecc,
-}
-
-#[derive(Debug, Clone)]
-struct Pcrs(Vec<(HashAlgorithm, Vec<PcrIndex>)>);
-
-fn parse_selection(text: &str) -> Result<Pcrs, String> {
-    let bank = |part: &str| {
-        let (bank, pcrs) =
-            part.split_once(':').ok_or_else(|| format!("'{part}' is not of the form BANK:N,N"))?;
-        let bank: HashAlgorithm =
-            bank.parse().map_err(|error: crate::tcg::UnknownAlgorithm| error.to_string())?;
-        let pcr = |word: &str| {
-            let number = word.trim().parse::<u32>().map_err(|error| format!("'{word}': {error}"))?;
-            PcrIndex::try_from(number).map_err(|error| error.to_string())
-        };
-        let mut pcrs = pcrs.split(',').map(pcr).collect::<Result<Vec<_>, String>>()?;
-        pcrs.sort_unstable();
-        pcrs.dedup();
-        Ok::<_, String>((bank, pcrs))
-    };
-    text.split('+').map(bank).collect::<Result<Vec<_>, String>>().map(Pcrs)
-}
-
 pub(super) fn run(args: &QuoteArgs) -> anyhow::Result<ExitCode> {
-    let nonce = hex::decode(&args.nonce).context("--nonce")?;
     if !args.output.is_dir() {
         return Err(hinted(
             format!("{}: is no folder", args.output.display()),
             "make it, or name another one with -o",
         ));
     }
-    let kind = match args.key {
-        Kind::Rsa => LiveKey::Rsa,
-        Kind::Ecc => LiveKey::Ecc,
-    };
-    let mut tpm = LiveTpm::open(&args.tcti).with_context(|| args.tcti.clone())?;
-    let quote = tpm.quote(&nonce, &args.pcrs.0, kind)?;
+    let quote = tpm::quote(&args.tcti, &args.nonce.0, &args.pcrs, args.key)?;
     let write = |name: &str, bytes: &[u8]| write_to(&args.output.join(name), bytes);
     write("quote.msg", &quote.message)?;
     write("quote.sig", &quote.signature)?;

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 
 use super::baseline::Recorded;
 use super::output::hinted;
-use crate::boot::{CcGuest, GuestSupport, Platform};
+use crate::boot::{CcGuest, CloudFacts, GuestSupport, Platform, Technology, VmId};
 use crate::prediction::Registers;
 use crate::tcg::eventlog::MeasurementRegister;
 use crate::tcg::{Digest, HashAlgorithm};
@@ -16,8 +16,9 @@ pub(super) struct RegisterArgs {
     /// of a guest that has both
     #[arg(long, value_enum, default_value = "pcr", value_name = "WHICH", help_heading = "Machine")]
     registers: Word,
-    /// What is known of the guest, repeatable: mrtd=HEX, rtmr0=HEX (as the firmware leaves it when the first boot option
-    /// starts), separator=rtmr1 (EDK2 2024.11 and later) or separator=rtmr0
+    /// What is known of the machine, repeatable. Of a confidential guest's registers: mrtd=HEX, rtmr0=HEX (as the firmware
+    /// leaves it when the first boot option starts), separator=rtmr1 (EDK2 2024.11 and later) or separator=rtmr0. Of Google's
+    /// machines: technology=none, sev, sev-es, sev-snp or tdx, and firmware=v1 or v2. Of Azure's: vm-id=UUID
     #[arg(long = "declare", value_name = "NAME=VALUE", value_parser = parse, help_heading = "Machine")]
     declared: Vec<Fact>,
 }
@@ -29,11 +30,32 @@ enum Word {
     Both,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Fact {
     Mrtd(Digest),
     Rtmr0(Digest),
     Separator(MeasurementRegister),
+    Technology(Technology),
+    Firmware(u8),
+    VmId(VmId),
+}
+
+impl Fact {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Mrtd(_) => "mrtd",
+            Self::Rtmr0(_) => "rtmr0",
+            Self::Separator(_) => "separator",
+            Self::Technology(_) => "technology",
+            Self::Firmware(_) => "firmware",
+            Self::VmId(_) => "vm-id",
+        }
+    }
+
+    /// About the registers of a confidential guest.
+    fn of_guest(&self) -> bool {
+        matches!(self, Self::Mrtd(_) | Self::Rtmr0(_) | Self::Separator(_))
+    }
 }
 
 impl RegisterArgs {
@@ -54,10 +76,13 @@ impl RegisterArgs {
     ) -> anyhow::Result<CcGuest> {
         let registers = self.registers();
         if registers == Registers::Pcr {
-            return match self.declared.is_empty() {
-                true => Ok(CcGuest::default()),
-                false => Err(hinted(
-                    "--declare is about the registers of a confidential guest, PCRs are asked for",
+            return match self.declared.iter().find(|fact| fact.of_guest()) {
+                None => Ok(CcGuest::default()),
+                Some(fact) => Err(hinted(
+                    format!(
+                        "--declare {} is about the registers of a confidential guest, PCRs are asked for",
+                        fact.word()
+                    ),
                     "--registers rtmr or both",
                 )),
             };
@@ -80,6 +105,7 @@ impl RegisterArgs {
                 Fact::Mrtd(value) => guest.mrtd = once(guest.mrtd, *value, "mrtd")?,
                 Fact::Rtmr0(value) => guest.rtmr0 = once(guest.rtmr0, *value, "rtmr0")?,
                 Fact::Separator(value) => guest.separator = once(guest.separator, *value, "separator")?,
+                Fact::Technology(_) | Fact::Firmware(_) | Fact::VmId(_) => {}
             }
         }
         if !recorded.guest.is_empty() && (guest.rtmr0.is_some() || guest.separator.is_some()) {
@@ -89,6 +115,49 @@ impl RegisterArgs {
             ));
         }
         Ok(guest)
+    }
+
+    /// What is known of a provider's machine; the platform has to be one whose firmware measures that.
+    pub(super) fn cloud(&self, platform: Platform, recorded: &Recorded) -> anyhow::Result<CloudFacts> {
+        let mut facts = CloudFacts::default();
+        for fact in self.declared.iter().filter(|fact| !fact.of_guest()) {
+            let word = fact.word();
+            if !platform.declarable.is_some_and(|declarable| declarable.words().contains(&word)) {
+                let by = Platform::ALL.iter().find(|platform| {
+                    platform.declarable.is_some_and(|declarable| declarable.words().contains(&word))
+                });
+                return Err(hinted(
+                    format!("--declare {word}: the firmware of platform {platform} does not measure that"),
+                    format!("--platform {}", by.map_or("NAME", |platform| platform.id)),
+                ));
+            }
+            if !recorded.pcrs.is_empty() {
+                return Err(hinted(
+                    format!("--declare {word} beside a baseline: the log has it"),
+                    "leave out one of them",
+                ));
+            }
+            match fact {
+                Fact::Technology(value) => facts.technology = once(facts.technology, *value, word)?,
+                Fact::Firmware(value) => facts.firmware = once(facts.firmware, *value, word)?,
+                Fact::VmId(value) => facts.vm_id = once(facts.vm_id, value.clone(), word)?,
+                Fact::Mrtd(_) | Fact::Rtmr0(_) | Fact::Separator(_) => {}
+            }
+        }
+        let other = facts.technology.filter(|technology| *technology != Technology::Tdx);
+        if let Some(technology) = other.filter(|_| self.registers() != Registers::Pcr) {
+            return Err(hinted(
+                format!("--declare technology={technology}: only guests of TDX have measurement registers"),
+                "leave out --registers",
+            ));
+        }
+        if facts.firmware.is_some() && facts.technology.is_none() && self.registers() != Registers::Both {
+            return Err(hinted(
+                "--declare firmware: PCR 0 depends on the technology, too",
+                "--declare technology=none, sev, sev-es, sev-snp or tdx",
+            ));
+        }
+        Ok(facts)
     }
 }
 
@@ -108,6 +177,13 @@ fn parse(text: &str) -> Result<Fact, String> {
         Some(("rtmr0", digits)) => value(digits).map(Fact::Rtmr0),
         Some(("separator", "rtmr0")) => Ok(Fact::Separator(MeasurementRegister::RTMR0)),
         Some(("separator", "rtmr1")) => Ok(Fact::Separator(MeasurementRegister::RTMR1)),
-        _ => Err(format!("'{text}' is none of mrtd=HEX, rtmr0=HEX, separator=rtmr0, separator=rtmr1")),
+        Some(("technology", word)) => word.parse().map(Fact::Technology),
+        Some(("firmware", "v1")) => Ok(Fact::Firmware(1)),
+        Some(("firmware", "v2")) => Ok(Fact::Firmware(2)),
+        Some(("vm-id", id)) => id.parse().map(Fact::VmId),
+        _ => Err(format!(
+            "'{text}' is none of mrtd=HEX, rtmr0=HEX, separator=rtmr0, separator=rtmr1, technology=WORD, firmware=v1, \
+             firmware=v2, vm-id=UUID"
+        )),
     }
 }

@@ -12,7 +12,8 @@ use crate::boot::{FirmwareImage, Input, SecureBootPolicy, VariableSource};
 use crate::prediction::Registers;
 use crate::secure_boot::{
     AwsDataError, Content, Key, KeyFileError, MAX_DICTIONARY, MAX_UEFI_DATA, MAX_VARIABLE,
-    SecureBootVariables, efivarfs_variable, is_uefi_data, read_key_file, read_uefi_data, read_virt_firmware,
+    SecureBootVariables, efivarfs_variable, is_template, is_uefi_data, read_key_file, read_template,
+    read_uefi_data, read_virt_firmware,
 };
 use crate::tcg::eventlog::EventLog;
 use crate::uefi::guid::Guid;
@@ -171,6 +172,9 @@ fn read_variables(VariableFile { path, dictionary }: VariableFile<'_>) -> anyhow
     if variable_store::is_store(&bytes) {
         let variables = variable_store::read(&bytes).with_context(named)?;
         return Ok((SecureBootVariables::from_store(&variables), Some(variables)));
+    }
+    if bytes.trim_ascii_start().first() == Some(&b'{') && is_template(&bytes) {
+        return Ok((read_template(&bytes).with_context(named)?, None));
     }
     if bytes.trim_ascii_start().first() == Some(&b'{') {
         let variables = read_virt_firmware(&bytes).with_context(named)?;

@@ -13,6 +13,9 @@ use crate::tcg::{DigestSet, EventType, HashAlgorithm, PcrIndex, PcrValues};
 /// Most events that are put side by side. Firmware's logs have hundreds; IMA's have tens of thousands, all in PCR 10.
 const MAX_EVENTS: usize = 200_000;
 
+/// Records from which on they are read and replayed side by side.
+const MANY: usize = 200;
+
 /// Logs that can't be compared.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -95,7 +98,12 @@ fn read(
     if count > MAX_EVENTS {
         return Err(LogsError::TooMany(count));
     }
-    let (replay, kind) = timeline::replay(logs)?;
+    let (replayed, events) = std::thread::scope(|scope| {
+        let replayed = (count >= MANY).then(|| scope.spawn(|| timeline::replay(logs)));
+        let events = events(logs);
+        (replayed.map_or_else(|| timeline::replay(logs), joined), events)
+    });
+    let (replay, kind) = replayed?;
     let mut values = replay.values();
     let firmware = logs.iter().any(|log| matches!(log.format, LogFormat::Sha1 | LogFormat::CryptoAgile));
     if firmware {
@@ -117,8 +125,28 @@ fn read(
             left_out.number, left_out.register
         ));
     }
-    let events = timeline::merge(logs).iter().filter_map(|entry| event(&entry.record, entry.uintn)).collect();
     Ok((values, events, kind))
+}
+
+/// The events of all logs, decoded by halves side by side where they are many.
+fn events(logs: &[BootLog<'_>]) -> Vec<Event> {
+    let records = timeline::merge(logs);
+    let decoded = |records: &[timeline::TimelineRecord<'_>]| -> Vec<Event> {
+        records.iter().filter_map(|entry| event(&entry.record, entry.uintn)).collect()
+    };
+    let (first, second) = records.split_at(if records.len() < MANY { 0 } else { records.len() / 2 });
+    std::thread::scope(|scope| {
+        let first = (!first.is_empty()).then(|| scope.spawn(|| decoded(first)));
+        let mut second = decoded(second);
+        let mut all = first.map(joined).unwrap_or_default();
+        all.append(&mut second);
+        all
+    })
+}
+
+/// What a thread found; its panic is this one's.
+fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// The firmware's log covers the register, so that one without events holds its start value.
@@ -154,9 +182,9 @@ fn event(record: &Record<'_>, uintn: crate::uefi::variable::Uintn) -> Option<Eve
     };
     Some(match &record.content {
         Content::PcClient { event_type, data } => {
-            let what = decode(*event_type, data, Context { data_offset: 0, uintn }).data.summary();
-            let topic = Topic::of_event(topic_pcr, *event_type, data, &digests);
-            plain(what, topic, Some(data.to_vec()), Some(*event_type))
+            let decoded = decode(*event_type, data, Context { data_offset: 0, uintn }).data;
+            let topic = Topic::of_decoded(topic_pcr, *event_type, &decoded, data, &digests);
+            plain(decoded.summary(), topic, Some(data.to_vec()), Some(*event_type))
         }
         Content::Systemd(word) => {
             let topic = Topic::of_word(pcr, &word.string);

@@ -211,6 +211,8 @@ pub struct Options {
     pub pcrs: Vec<PcrIndex>,
     /// Only these banks; all when empty.
     pub banks: Vec<HashAlgorithm>,
+    /// Updates of dbx that a machine may have got since: what to call each, and its signature lists.
+    pub dbx_updates: Vec<(String, Vec<u8>)>,
 }
 
 impl Options {

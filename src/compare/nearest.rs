@@ -3,7 +3,6 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
-use std::time::Instant;
 
 use super::CompareError;
 use super::align::{AlignedEvent, EventStatus, align};
@@ -47,23 +46,19 @@ pub fn compare(
     let mut pcrs = pair.verdicts();
     pair.hold_against_events(&mut pcrs, &rows);
     refuse_nothing_in_common(&pcrs, &rows, observation)?;
-    let started = Instant::now();
-    let mut causes = Vec::new();
+    let (mut causes, mut complete) = (Vec::new(), true);
     let differing: Vec<PcrIndex> =
         pcrs.iter().filter(|pcr| pcr.verdict == Verdict::Differs).map(|pcr| pcr.index).collect();
     // What differences mean is known of PCRs: there each kind of measurement has a register of its own.
     if !differing.is_empty() && observation.registers == RegisterKind::Pcr {
-        causes = pair.explain(&rows, &differing, evidence, &expectation.candidates);
+        (causes, complete) = pair.explain(&rows, &differing, evidence, &expectation.candidates);
     }
     let explained: BTreeSet<PcrIndex> = causes.iter().flat_map(|cause| cause.pcrs.iter().copied()).collect();
     let unexplained: Vec<u8> =
         differing.iter().filter(|pcr| !explained.contains(pcr)).map(|pcr| pcr.get()).collect();
     let mut notes = observation.notes.clone();
-    if !unexplained.is_empty() && started.elapsed() > hypotheses::TIME {
-        notes.push(format!(
-            "the search for causes was stopped after {} ms: what is not explained was not tried to the end",
-            hypotheses::TIME.as_millis()
-        ));
+    if !unexplained.is_empty() && !complete {
+        notes.push("not every combination of causes was tried: there are too many".to_owned());
     }
     notes.extend(unobserved(&pcrs));
     causes.extend(pair.log_against_registers(&mut notes));
@@ -280,11 +275,12 @@ impl Pair<'_> {
         differing: &[PcrIndex],
         evidence: &dyn Fn(&Candidate, &Observation) -> Evidence,
         siblings: &[Candidate],
-    ) -> Vec<Cause> {
+    ) -> (Vec<Cause>, bool) {
         let evidence = evidence(self.candidate, self.observation);
-        let mut causes = hypotheses::explain(self, differing, evidence, siblings);
+        let explanation = hypotheses::explain(self, differing, evidence, siblings);
+        let (mut causes, complete) = (explanation.causes, explanation.complete);
         if rows.is_empty() {
-            return causes;
+            return (causes, complete);
         }
         let exact: BTreeSet<PcrIndex> = causes.iter().flat_map(|cause| cause.pcrs.iter().copied()).collect();
         let open: Vec<PcrIndex> = differing.iter().filter(|pcr| !exact.contains(pcr)).copied().collect();
@@ -299,7 +295,7 @@ impl Pair<'_> {
                 None => causes.push(cause),
             }
         }
-        causes
+        (causes, complete)
     }
 
     /// The log beside the TPM's own values: where it does not lead to them, its events explain nothing.

@@ -90,7 +90,18 @@ impl Topic {
     #[must_use]
     pub fn of_event(pcr: PcrIndex, event_type: EventType, data: &[u8], digests: &DigestSet) -> Self {
         let decoded = decode(event_type, data, Context::default()).data;
-        match (event_type, &decoded) {
+        Self::of_decoded(pcr, event_type, &decoded, data, digests)
+    }
+
+    /// The same, where the data is decoded already.
+    pub(super) fn of_decoded(
+        pcr: PcrIndex,
+        event_type: EventType,
+        decoded: &EventData<'_>,
+        data: &[u8],
+        digests: &DigestSet,
+    ) -> Self {
+        match (event_type, decoded) {
             (EventType::SEPARATOR, _) => Self::Separator,
             (EventType::EFI_ACTION, EventData::Text(text)) => Self::Action(text.text.to_string()),
             (

@@ -7,7 +7,7 @@ use super::setting::BaselineMismatch;
 use super::{PcrPrediction, PredictError, Request, Status, digests_of, evaluate_register, replayed};
 use crate::boot::{
     Assumption, CcGuest, GuestSupport, RTMR3_UNUSED, RecordedPlatform, Recording, Scenario, SecureBootPolicy,
-    VariableSource,
+    Technology, VariableSource,
 };
 use crate::hashing::{DigestPlan, Digests};
 use crate::secure_boot::{Content, Key, LogVariableError, SecureBootVariables};
@@ -81,6 +81,9 @@ pub(super) fn settled(mut request: Request) -> Result<Request, PredictError> {
         }
         Registers::Both => {
             request.scenario.confidential_vm = true;
+            if request.scenario.platform.images_may_move {
+                request.scenario.cloud.technology = Some(Technology::Tdx);
+            }
             for recorded in &request.guest_baselines {
                 check_one_machine(&request, recorded)?;
             }

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use super::{PredictError, Request};
 use crate::boot::{BootChain, InputId, NamedImage, SecureBootPolicy};
 use crate::hashing::DigestPlan;
-use crate::pe::authenticode_segments;
+use crate::pe::{PeError, PeImage, authenticode_segments};
 use crate::secure_boot::{
-    Database, Databases, Key, SecureBootVariables, Shim, Verdict, algorithms_needed, judge,
+    Database, Databases, Key, SecureBootVariables, Shim, ShimDatabases, algorithms_needed, judge,
+    judge_by_shim,
 };
+use crate::tcg::DigestSet;
 
 /// Statements about Secure Boot that exclude each other.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,26 +65,37 @@ pub(super) fn policy(
     if state != Some(false)
         && let Some(databases) = policy.variables.databases().map_err(wrong)?
     {
-        policy.verdicts = verdicts(&request.chain, &databases)?;
+        policy.verdicts =
+            verdicts(&request.chain, &databases, |image, digests| judge(image, digests, &databases))?;
         if let Some(lists) = shim_lists(&request.chain, &policy, &databases) {
-            policy.shim_verdicts = verdicts(&request.chain, &lists)?;
+            policy.shim_verdicts =
+                verdicts(&request.chain, &databases, |image, digests| judge_by_shim(image, digests, &lists))?;
         }
     }
     Ok(Some(Arc::new(policy)))
 }
 
-/// The lists that shim goes by, where there is a shim: `MokList` beside `db`, `MokListX` beside `dbx`.
-fn shim_lists(chain: &BootChain, policy: &SecureBootPolicy, firmware: &Databases) -> Option<Databases> {
+/// The lists that shim goes by, where there is a shim.
+fn shim_lists(chain: &BootChain, policy: &SecureBootPolicy, firmware: &Databases) -> Option<ShimDatabases> {
     let shim = Shim::of(&chain.shim.as_ref()?.image).ok().flatten()?;
-    let stored = |name: &str| policy.variables.shim_variable(name).bytes().unwrap_or_default().to_vec();
-    let db = Database::parse(&shim.mok_list(&stored("MokList"))).ok()?;
-    let own = Database::parse(&shim.mok_list_x(&stored("MokListX"))).ok()?;
-    Some(Databases { db, dbx: firmware.dbx.clone().with(own), has_dbt: false })
+    let state = shim.state(&policy.variables);
+    let keys = Database::parse(&shim.mok_list(state.keys.bytes()?)).ok()?;
+    let revoked = Database::parse(&shim.mok_list_x(state.revocations.bytes()?)).ok()?;
+    let vendor_db = Database::parse(shim.vendor_db()).ok()?;
+    Some(ShimDatabases {
+        db: firmware.db.clone(),
+        vendor_db,
+        keys,
+        revoked: firmware.dbx.clone().with(revoked),
+    })
 }
 
-/// The firmware's verdict about each image that it loads. Costs a pass over the images of its own: what is measured
-/// depends on it.
-fn verdicts(chain: &BootChain, databases: &Databases) -> Result<BTreeMap<InputId, Verdict>, PredictError> {
+/// The verdict about each image that is loaded. Costs a pass over the images of its own: what is measured depends on it.
+fn verdicts<T>(
+    chain: &BootChain,
+    databases: &Databases,
+    judge: impl Fn(&PeImage, &DigestSet) -> Result<T, PeError>,
+) -> Result<BTreeMap<InputId, T>, PredictError> {
     let algorithms = algorithms_needed(databases);
     let mut plan = DigestPlan::new();
     let mut planned: Vec<(&NamedImage, _)> = Vec::new();
@@ -95,7 +108,7 @@ fn verdicts(chain: &BootChain, databases: &Databases) -> Result<BTreeMap<InputId
     let digests = plan.compute(&algorithms, &|_| ()).map_err(|error| super::name_file(chain, error))?;
     let judged = planned.into_iter().map(|(image, stream)| {
         let digests = digests.get(stream).cloned().unwrap_or_default();
-        Ok((image.input, judge(&image.image, &digests, databases)?))
+        Ok((image.input, judge(&image.image, &digests)?))
     });
     judged.collect()
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::secure_boot::{self, SecureBootContradiction};
 use super::{PredictError, Request};
-use crate::boot::{RecordedPlatform, Scenario, SecureBootPolicy, SecureBootSupport, VariableSource};
+use crate::boot::{
+    CloudFacts, RecordedPlatform, Scenario, SecureBootPolicy, SecureBootSupport, VariableSource,
+};
 use crate::secure_boot::{Content, Key, LogVariableError, SecureBootVariables};
 use crate::tcg::{Digest, EventType, HashAlgorithm, PcrIndex};
 
@@ -155,7 +157,16 @@ impl Setting {
             baseline: self.recorded.clone(),
             ..scenario.clone()
         };
-        choices.iter().map(with).collect()
+        let boots = choices.iter().map(with);
+        if scenario.cloud.vm_id.is_none() {
+            return boots.collect();
+        }
+        // Newer firmware of Hyper-V's measures one event more; which one runs is not for an image to say.
+        let measuring = |measures_architecture: bool, boot: &Scenario| Scenario {
+            cloud: CloudFacts { measures_architecture, ..boot.cloud.clone() },
+            ..boot.clone()
+        };
+        boots.flat_map(|boot| [false, true].map(|measures| measuring(measures, &boot))).collect()
     }
 }
 

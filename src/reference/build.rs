@@ -178,6 +178,9 @@ fn scenario(variant: &Variant, prediction: &Prediction, facts: &Facts) -> Scenar
     if scenario.secure_boot_support == SecureBootSupport::AssumedAbsent {
         id.push_str("-without-support");
     }
+    if scenario.cloud.measures_architecture {
+        id.push_str("-architecture");
+    }
     let knows_disk = matches!(
         prediction.chain.medium.as_ref().map(|medium| &medium.partition_table),
         Some(PartitionTable::Measured { .. })

@@ -84,6 +84,11 @@ impl Database {
         self.entries.is_empty()
     }
 
+    /// Its certificates without the rest.
+    pub(super) fn certificates_only(&self) -> Self {
+        Self { entries: self.certificates().cloned().collect() }
+    }
+
     /// The certificates, in order.
     pub(super) fn certificates(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| entry.kind == EntryKind::Certificate)
@@ -138,6 +143,24 @@ pub fn certificate_list(owner: Guid, der: &[u8]) -> Vec<u8> {
     list.extend(entry.to_le_bytes()); // SignatureSize
     list.extend(owner.to_bytes());
     list.extend(der);
+    list
+}
+
+/// A signature list of SHA-256 digests; nothing of none.
+pub(super) fn digest_list(owner: Guid, digests: &[[u8; 32]]) -> Vec<u8> {
+    const ENTRY: u32 = 48;
+    if digests.is_empty() {
+        return Vec::new();
+    }
+    let count = u32::try_from(digests.len()).unwrap_or(u32::MAX);
+    let mut list = CERT_SHA256.to_bytes().to_vec();
+    list.extend(count.saturating_mul(ENTRY).saturating_add(28).to_le_bytes()); // SignatureListSize
+    list.extend(0_u32.to_le_bytes()); // SignatureHeaderSize
+    list.extend(ENTRY.to_le_bytes()); // SignatureSize
+    for digest in digests {
+        list.extend(owner.to_bytes());
+        list.extend(digest);
+    }
     list
 }
 

@@ -41,14 +41,13 @@ pub(super) fn verify(
     message: &[u8],
     value: &[u8],
 ) -> Result<bool, KeyError> {
-    let unknown = || KeyError { signature: algorithm, key: key.curve.unwrap_or(key.algorithm) };
-    let hash = hash_of(algorithm).or(digest).ok_or_else(unknown)?;
-    with_hash(key, hash, message, value).ok_or_else(unknown)
+    by_hash(key, algorithm, hash_of(algorithm).or(digest), message, value)
 }
 
-/// `value` is `key`'s signature in a PKCS#7 message. OpenSSL's `PKCS7_signatureVerify`, which firmware uses, takes the hash from
-/// `digestAlgorithm` and looks at nothing else: whatever the message calls its signature, an RSA key checks it by PKCS#1 v1.5, so
-/// that one made with RSASSA-PSS does not hold.
+/// `value` is `key`'s signature in a PKCS#7 message. OpenSSL's `PKCS7_signatureVerify` (1.0.2 to 3.x, `crypto/pkcs7/pk7_doit.c`), which
+/// EDK2's `Pkcs7Verify` and shim get to by `PKCS7_verify`, takes the hash from `si->digest_alg` and hands it to
+/// `EVP_VerifyFinal`; it does not look at `digest_enc_alg`. Whatever the message calls its signature, an RSA key checks it by
+/// PKCS#1 v1.5, so that one made with RSASSA-PSS does not hold.
 ///
 /// # Errors
 /// [`KeyError`] when we can't tell.
@@ -59,9 +58,19 @@ pub(super) fn verify_signer(
     message: &[u8],
     value: &[u8],
 ) -> Result<bool, KeyError> {
-    let unknown = || KeyError { signature: algorithm, key: key.curve.unwrap_or(key.algorithm) };
-    let hash = digest.ok_or_else(unknown)?;
-    with_hash(key, hash, message, value).ok_or_else(unknown)
+    by_hash(key, algorithm, digest, message, value)
+}
+
+/// `algorithm` is named where the signature can't be checked.
+fn by_hash(
+    key: &PublicKey,
+    algorithm: ObjectIdentifier,
+    hash: Option<HashAlgorithm>,
+    message: &[u8],
+    value: &[u8],
+) -> Result<bool, KeyError> {
+    let holds = hash.and_then(|hash| with_hash(key, hash, message, value));
+    holds.ok_or(KeyError { signature: algorithm, key: key.curve.unwrap_or(key.algorithm) })
 }
 
 /// `value` is `key`'s signature of a certificate; `parameters` are those of the algorithm, encoded.

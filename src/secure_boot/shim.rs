@@ -2,15 +2,30 @@
 
 use std::io;
 
-use super::database::certificate_list;
+use super::database::{certificate_list, digest_list};
 use super::variables::{Content, SecureBootVariables};
 use crate::bytes::{ParseError, ParseErrorKind, Reader};
 use crate::pe::{PeError, PeImage, long_names};
-use crate::uefi::guid::{Guid, SHIM_LOCK, guid};
+use crate::uefi::guid::SHIM_LOCK;
 
 /// Most bytes of one of its sections.
 const MAX_SECTION: u64 = 1 << 20;
-const CERT_SHA256: Guid = guid!("c1c41626-504c-4092-aca9-41f936934328");
+/// `POLICY_LATEST` and `POLICY_AUTOMATIC` of `SbatPolicy`.
+const POLICY_LATEST: u8 = 1;
+const POLICY_AUTOMATIC: u8 = 2;
+/// Variables that ask for MokManager (shim `mok.c`, `check_mok_request`).
+const REQUESTS: [&str; 10] = [
+    "MokNew",
+    "MokSB",
+    "MokPW",
+    "MokAuth",
+    "MokDel",
+    "MokDB",
+    "MokXNew",
+    "MokXDel",
+    "MokXAuth",
+    "MokListTrustedNew",
+];
 /// shim's `SBAT_VAR_ORIGINAL`.
 const SBAT_ORIGINAL: &[u8] = b"sbat,1,2021030218\n";
 
@@ -23,10 +38,37 @@ pub struct Shim {
     pub version: Option<(u16, u16)>,
     /// The vendor's keys as signature lists.
     authorized: Vec<u8>,
+    /// They were lists when it was built, not one certificate (`VENDOR_DB_FILE`).
+    has_vendor_db: bool,
     /// The vendor's revocations as signature lists.
     deauthorized: Vec<u8>,
     /// The built-in SBAT level that it stores by itself.
     pub automatic_level: Vec<u8>,
+    /// The built-in SBAT level that it stores when asked for (`SbatPolicy`).
+    latest_level: Vec<u8>,
+}
+
+/// shim's variables as it finds them when it starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShimState {
+    /// `MokList`: keys that the machine's owner enrolled.
+    pub keys: Content,
+    /// `MokListX`: what he revoked.
+    pub revocations: Content,
+    /// `MokSBState`: 1 switches shim's verification off.
+    pub insecure: Content,
+    /// `MokDBState`: 1 has shim leave `db` aside.
+    pub ignore_db: Content,
+    /// `SbatLevel`.
+    pub level: Content,
+    /// `MokListTrusted`: where it exists, the kernel does not trust `MokList`.
+    pub not_trusted: Content,
+    /// `MokPolicy`.
+    pub policy: Content,
+    /// `SbatPolicy`: which level to store; shim deletes it.
+    level_policy: Content,
+    /// The variable by which somebody asks for MokManager, which shim starts before anything else (`check_mok_request`).
+    pub request: Option<&'static str>,
 }
 
 /// A shim that can't be read.
@@ -60,14 +102,22 @@ impl Shim {
         let (Some(vendor), Some(levels)) = (section(".vendor_cert")?, section(".sbatlevel")?) else {
             return Ok(None);
         };
-        let (authorized, deauthorized) = read_vendor(&vendor)?;
+        let (authorized, deauthorized, has_vendor_db) = read_vendor(&vendor)?;
         Ok(Some(Self {
             generation: generation(&section(".sbat")?.unwrap_or_default()),
             version: version(&section(".data.ident")?.unwrap_or_default()),
             authorized,
+            has_vendor_db,
             deauthorized,
-            automatic_level: read_automatic_level(&levels)?,
+            automatic_level: read_level(&levels, 0)?,
+            latest_level: read_level(&levels, 1)?,
         }))
+    }
+
+    /// The vendor's keys of a shim that was built with lists of them: measured as `vendor_db`.
+    #[must_use]
+    pub fn vendor_db(&self) -> &[u8] {
+        if self.has_vendor_db { &self.authorized } else { &[] }
     }
 
     /// `MokListRT`: the vendor's keys, then those that the machine's owner enrolled; shim's placeholder where there are none.
@@ -82,18 +132,67 @@ impl Shim {
         or_placeholder([&self.deauthorized, enrolled].concat())
     }
 
-    /// What `SbatLevel` holds once this shim has run: under Secure Boot the newer one of the stored and the built-in level,
-    /// without it the original one (shim `set_sbat_uefi_variable`, `preserve_sbat_uefi_variable`; from 15.8 on).
+    /// What `SbatLevel` holds once this shim has run: under Secure Boot the stored level, or the built-in one where that is
+    /// newer; without it the original one (shim `set_sbat_uefi_variable`; from 15.8 on). `None` where `SbatPolicy` asks for
+    /// something without Secure Boot: it counts for one boot only.
     #[must_use]
-    pub fn sbat_level(&self, secure_boot: bool, stored: &[u8]) -> Vec<u8> {
-        if !secure_boot {
-            return SBAT_ORIGINAL.to_vec();
+    pub fn sbat_level(&self, secure_boot: bool, state: &ShimState) -> Option<Vec<u8>> {
+        let asked = state.level_policy.bytes()?.first().copied();
+        match (secure_boot, asked) {
+            (false, Some(POLICY_LATEST | POLICY_AUTOMATIC)) => return None,
+            (false, _) => return Some(SBAT_ORIGINAL.to_vec()),
+            (true, _) => {}
         }
-        if level_date(stored) > level_date(&self.automatic_level) {
-            stored.to_vec()
-        } else {
-            self.automatic_level.clone()
+        let built_in = if asked == Some(POLICY_LATEST) { &self.latest_level } else { &self.automatic_level };
+        let stored = state.level.bytes()?;
+        Some(if preserves(stored, built_in) { stored.to_vec() } else { built_in.clone() })
+    }
+
+    /// Its variables, out of the machine's. A running system sees only the copies that shim made for it: they hold what was stored,
+    /// the lists behind the vendor's own.
+    #[must_use]
+    pub fn state(&self, variables: &SecureBootVariables) -> ShimState {
+        let own = |name: &str| variables.shim_variable(name);
+        let or_copy = |name: &str, copy: &str| match own(name) {
+            Content::Absent => own(copy),
+            known => known,
+        };
+        let has_run = own("MokListRT") != Content::Absent;
+        let not_trusted = match own("MokListTrusted") {
+            // shim makes the copy where the variable does not exist.
+            Content::Absent if has_run && own("MokListTrustedRT") == Content::Absent => Content::Is(vec![1]),
+            known => known,
+        };
+        let requests = REQUESTS.iter().copied();
+        ShimState {
+            keys: enrolled(variables, ["MokList", "MokListRT", "MokListRT1"], &self.authorized),
+            revocations: enrolled(variables, ["MokListX", "MokListXRT", "MokListXRT1"], &self.deauthorized),
+            insecure: or_copy("MokSBState", "MokSBStateRT"),
+            ignore_db: or_copy("MokDBState", "MokIgnoreDB"),
+            level: or_copy("SbatLevel", "SbatLevelRT"),
+            not_trusted,
+            policy: or_copy("MokPolicy", "MokPolicyRT"),
+            level_policy: own("SbatPolicy"),
+            request: requests.into_iter().find(|name| own(name) != Content::Absent),
         }
+    }
+}
+
+/// A list that was enrolled: stored under the first name, or behind the vendor's own in shim's copy, which may be one of several.
+/// Unknown where the copy is another shim's.
+fn enrolled(variables: &SecureBootVariables, [name, copy, second]: [&str; 3], vendor: &[u8]) -> Content {
+    let stored = variables.shim_variable(name);
+    let copied = variables.shim_variable(copy);
+    match (stored, copied) {
+        (Content::Absent, Content::Is(_)) if variables.shim_variable(second) != Content::Absent => {
+            Content::Unknown
+        }
+        (Content::Absent, Content::Is(lists)) if lists == or_placeholder(Vec::new()) => Content::Absent,
+        (Content::Absent, Content::Is(lists)) => match lists.strip_prefix(vendor) {
+            Some(rest) => rest.to_vec().into(),
+            None => Content::Unknown,
+        },
+        (stored, _) => stored,
     }
 }
 
@@ -112,13 +211,11 @@ fn or_placeholder(lists: Vec<u8>) -> Vec<u8> {
     if !lists.is_empty() {
         return lists;
     }
-    let mut list = certificate_list(SHIM_LOCK, &[0; 32]);
-    list.splice(..16, CERT_SHA256.to_bytes());
-    list
+    digest_list(SHIM_LOCK, &[[0; 32]])
 }
 
 /// `.vendor_cert`: sizes and offsets of two blobs. The first is one certificate, or signature lists.
-fn read_vendor(section: &[u8]) -> Result<(Vec<u8>, Vec<u8>), ParseError> {
+fn read_vendor(section: &[u8]) -> Result<(Vec<u8>, Vec<u8>, bool), ParseError> {
     let mut reader = Reader::new(section);
     let authorized_size = reader.u32("vendor_authorized_size")?;
     let deauthorized_size = reader.u32("vendor_deauthorized_size")?;
@@ -133,11 +230,11 @@ fn read_vendor(section: &[u8]) -> Result<(Vec<u8>, Vec<u8>), ParseError> {
     let deauthorized = blob(deauthorized_offset, deauthorized_size, "vendor_deauthorized")?;
     let is_certificate = authorized.starts_with(&[0x30, 0x82]);
     let lists = if is_certificate { certificate_list(SHIM_LOCK, &authorized) } else { authorized };
-    Ok((lists, deauthorized))
+    Ok((lists, deauthorized, !is_certificate))
 }
 
-/// `.sbatlevel`: a version, then offsets (from behind it) of two texts that end with a NUL.
-fn read_automatic_level(section: &[u8]) -> Result<Vec<u8>, ParseError> {
+/// `.sbatlevel`: a version, then offsets (from behind it) of two texts that end with a NUL; the number of the one wanted.
+fn read_level(section: &[u8], number: usize) -> Result<Vec<u8>, ParseError> {
     let mut reader = Reader::new(section);
     let at_version = reader;
     let version = reader.u32("sbatlevel version")?;
@@ -146,8 +243,9 @@ fn read_automatic_level(section: &[u8]) -> Result<Vec<u8>, ParseError> {
         return Err(at_version.error("sbatlevel version", kind));
     }
     let mut text = reader;
-    let offset = reader.u32("automatic SBAT level")?;
-    text.take(offset.into(), "automatic SBAT level")?;
+    let offsets = [reader.u32("automatic SBAT level")?, reader.u32("latest SBAT level")?];
+    let offset = offsets.get(number).copied().unwrap_or_default();
+    text.take(offset.into(), "SBAT level")?;
     Ok(text.rest().split(|byte| *byte == 0).next().unwrap_or_default().to_vec())
 }
 
@@ -166,12 +264,23 @@ fn generation(sbat: &[u8]) -> u32 {
     line.and_then(|line| line.split(',').next()?.parse().ok()).unwrap_or(0)
 }
 
-/// Version and date of a level's first line, `sbat,VERSION,DATE`.
-fn level_date(level: &[u8]) -> (u32, u32) {
-    let text = String::from_utf8_lossy(level);
-    let mut fields = text.lines().next().unwrap_or_default().split(',').skip(1);
-    let mut number = || fields.next().and_then(|field| field.parse().ok()).unwrap_or(0);
-    (number(), number())
+/// shim leaves a stored level alone (`preserve_sbat_uefi_variable`): it is one, its version is greater, or its date is not older.
+/// Texts are compared, not numbers.
+fn preserves(stored: &[u8], built_in: &[u8]) -> bool {
+    /// Digits of a date.
+    const DATE: usize = 10;
+    if stored.len() < SBAT_ORIGINAL.len() || !stored.starts_with(b"sbat,") {
+        return false;
+    }
+    let ((version, date), (new_version, new_date)) = (fields(stored), fields(built_in));
+    let by_version = version.len().cmp(&new_version.len()).then_with(|| version.cmp(new_version));
+    by_version.is_gt() || date.iter().take(DATE).ge(new_date.iter().take(DATE))
+}
+
+/// The second field, and everything from the third on.
+fn fields(level: &[u8]) -> (&[u8], &[u8]) {
+    let mut fields = level.splitn(3, |byte| *byte == b',').skip(1);
+    (fields.next().unwrap_or_default(), fields.next().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -187,8 +296,28 @@ mod tests {
             assert!(read_vendor(&section).is_err(), "{at}");
         }
         assert!(read_vendor(&[0; 15]).is_err());
-        assert!(read_automatic_level(&[1, 0, 0, 0, 8, 0, 0, 0]).is_err(), "version");
-        assert!(read_automatic_level(&[0, 0, 0, 0, 99, 0, 0, 0]).is_err(), "offset");
+        let levels = |version: u8, offset: u8| [version, 0, 0, 0, offset, 0, 0, 0, offset, 0, 0, 0, b'x', 0];
+        assert_eq!(read_level(&levels(0, 8), 1).as_deref(), Ok(&b"x"[..]));
+        assert!(read_level(&levels(1, 8), 0).is_err(), "version");
+        assert!(read_level(&levels(0, 99), 1).is_err(), "offset");
+    }
+
+    /// As `preserve_sbat_uefi_variable` of shim's `sbat.c` decides.
+    #[test]
+    fn stored_levels_are_kept_as_shim_keeps_them() {
+        let built_in = b"sbat,1,2024010900\nshim,4\n";
+        for (stored, kept) in [
+            ("sbat,1,2025021800\nshim,4\n", true),
+            ("sbat,1,2024010900\nshim,4\ngrub,3\n", true),
+            ("sbat,1,2023012900\nshim,2\n", false),
+            ("sbat,2,2023012900\nshim,2\n", true),
+            ("sbat,10,2023012900\nshim,2\n", true),
+            ("sbat,1,2025021800", false),
+            ("tabs,1,2025021800\nshim,4\n", false),
+            ("", false),
+        ] {
+            assert_eq!(preserves(stored.as_bytes(), built_in), kept, "{stored:?}");
+        }
     }
 
     /// Witness: the digest that shim 16.1 measured into PCR 14 for its empty lists (shim `mok.c`, real boots).

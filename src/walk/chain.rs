@@ -214,6 +214,7 @@ fn medium(before: &Before<'_>, loader_conf: Option<CompanionFile>, inputs: &mut 
         partition_table,
         loader_conf,
         earlier_options: medium.earlier_options.clone(),
+        beside_shim: before.beside_shim.clone(),
         knows_variables: before.knows_variables,
     }
 }

@@ -146,6 +146,8 @@ struct Loader {
 struct Before<'a> {
     medium: &'a Medium,
     shim: Option<Loader>,
+    /// Files beside shim that it goes by.
+    beside_shim: Vec<String>,
     /// LoadOptions of the boot option, where no shim is between.
     load_options: Vec<u8>,
     /// The machine's EFI variables are known.
@@ -154,7 +156,13 @@ struct Before<'a> {
 
 impl<'a> Before<'a> {
     fn new(medium: &'a Medium, shim: Option<Loader>, load_options: Vec<u8>, wishes: &Wishes) -> Self {
-        Self { medium, shim, load_options, knows_variables: wishes.variables.is_some() }
+        Self {
+            medium,
+            shim,
+            beside_shim: Vec::new(),
+            load_options,
+            knows_variables: wishes.variables.is_some(),
+        }
     }
 }
 
@@ -197,7 +205,9 @@ fn walk_from_firmware(medium: &Medium, wishes: &Wishes) -> Result<Walk, WalkErro
     }
     match second {
         SecondStage::Program(second) => {
-            let before = Before::new(&start.medium, Some(start.loader), Vec::new(), wishes);
+            let beside_shim = shim::beside(&start)?;
+            let before =
+                Before { beside_shim, ..Before::new(&start.medium, Some(start.loader), Vec::new(), wishes) };
             follow(&before, second, wishes, &mut walk)?;
         }
         SecondStage::Restart(_) => {

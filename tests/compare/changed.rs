@@ -8,15 +8,20 @@ use sha2::{Digest as _, Sha256};
 
 use crate::outcome::{Outcome, compare, document, folder, write_values};
 use crate::support::boots::boot;
-use crate::support::tcg2::Event;
-use crate::support::{disks, read, skipped_without, tool};
+use crate::support::tcg2::{self, Event};
+use crate::support::{disks, read, read_json, skipped_without, tool};
 
 const TINY: &str = "t-tiny-257";
 
 /// SHA-256 digests that a case's log has for a register, with the data of each event.
 fn events(case: &str, pcr: u32) -> Vec<(Vec<u8>, Vec<u8>)> {
     let of = |event: Event| (hex::decode(&event.digests["sha256"]).expect("hexadecimal"), event.data);
-    boot(case).observed_events().into_iter().filter(|event| event.pcr == pcr).map(of).collect()
+    let log = read(record(case, "eventlog.bin"));
+    tcg2::parse(&log).into_iter().filter(|event| event.pcr == pcr).map(of).collect()
+}
+
+fn record(case: &str, file: &str) -> PathBuf {
+    crate::support::fixture("boots").join(case).join(file)
 }
 
 fn digest(text: &[u8]) -> Vec<u8> {
@@ -181,4 +186,95 @@ fn gpt_data(disk: &PathBuf) -> Vec<u8> {
     let used: Vec<&[u8]> =
         start[1024..].chunks(128).filter(|entry| entry[..16].iter().any(|byte| *byte != 0)).collect();
     [&start[512..512 + 92], &(used.len() as u64).to_le_bytes(), &used.concat()].concat()
+}
+
+/// What nothing padded firmware hashes as it is; signing tools hash it padded to eight bytes.
+#[test]
+fn the_digest_of_a_padded_file_is_named() {
+    let (odd, padded) = (folder().join("odd.efi"), folder().join("padded.efi"));
+    let image = read(boot(TINY).uki());
+    assert!(image.len().is_multiple_of(8), "the fixture itself needs no padding");
+    std::fs::write(&odd, [&image[..], b"abc"].concat()).expect("written");
+    std::fs::write(&padded, [&image[..], b"abc\0\0\0\0\0"].concat()).expect("written");
+    let predict = |path: &PathBuf| -> Vec<std::ffi::OsString> {
+        vec!["predict".into(), path.into(), "--secure-boot".into(), "off".into()]
+    };
+    let observed = crate::outcome::values("padded", predict(&padded));
+    let outcome = compare([odd, observed, "--secure-boot".into(), "off".into()]);
+    assert_eq!(outcome.moved_by("padded-digest"), [4], "{:?}", outcome.causes);
+    assert_eq!(outcome.codes().len(), 1, "{:?}", outcome.causes);
+}
+
+/// Sections come in pairs of name and content; tools and versions order them otherwise.
+#[test]
+fn sections_in_another_order_are_named() {
+    let mut digests: Vec<Vec<u8>> = events(TINY, 11).into_iter().map(|(digest, _)| digest).collect();
+    let last = digests.len() - 4;
+    digests[last..].rotate_left(2);
+    let outcome = of_tiny("order", 11, replay(&digests));
+    assert_eq!(outcome.moved_by("section-order"), [11], "{:?}", outcome.causes);
+}
+
+/// PFP, section 10.4.5.3: locality 3 starts PCR 0 with a three.
+#[test]
+fn a_tpm_that_was_started_from_another_locality_is_named() {
+    let case = "c-sdboot-257";
+    let digests = events(case, 0).into_iter().map(|(digest, _)| digest);
+    let mut start = vec![0; 32];
+    start[31] = 3;
+    let extend = |value: Vec<u8>, digest: Vec<u8>| Sha256::digest([value, digest].concat()).to_vec();
+    let value = hex::encode(digests.fold(start, extend));
+    let outcome = with_value("locality", case, &boot(case).record("eventlog.bin"), 0, value);
+    assert_eq!(outcome.moved_by("startup-locality"), [0], "{:?}", outcome.causes);
+    assert!(outcome.detail("startup-locality").ends_with("locality 3"), "{:?}", outcome.causes);
+}
+
+/// `UEFI_VARIABLE_DATA` (PFP, section 10.2.7) of dbx, put together by hand.
+fn dbx_data(content: &[u8]) -> Vec<u8> {
+    let vendor = "cbb219d73a3d9645a3bcdad00e67656f";
+    let name: Vec<u8> = "dbx".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let lengths = [3_u64.to_le_bytes(), (content.len() as u64).to_le_bytes()].concat();
+    [hex::decode(vendor).expect("hexadecimal"), lengths, name, content.to_vec()].concat()
+}
+
+/// Firmware appends what is new in an update as a list of its own (EDK2 `FilterSignatureList`).
+#[test]
+fn an_update_of_dbx_is_named() {
+    let case = "j-shim-grub-bookworm";
+    let measured = events(case, 7);
+    let (at, old) = measured
+        .iter()
+        .enumerate()
+        .find_map(|(at, (_, data))| {
+            let head = &dbx_data(&[])[..38];
+            data.starts_with(&head[..16]).then_some(())?;
+            (data.get(32..38) == head.get(32..38)).then(|| (at, data[38..].to_vec()))
+        })
+        .expect("dbx is measured");
+    assert_eq!(measured[at].0, digest(&dbx_data(&old)), "the event's own digest");
+    assert_eq!(old.len(), 76, "one digest: the list of Debian's template");
+    // Two digests by Microsoft, of which one is there already.
+    let entry = |digest: u8| [old[28..44].to_vec(), vec![digest; 32]].concat();
+    let list = |entries: &[Vec<u8>]| {
+        let size = u32::try_from(28 + 48 * entries.len()).expect("small");
+        [&old[..16], &size.to_le_bytes(), &old[20..28], &entries.concat()].concat()
+    };
+    let update = folder().join("dbxupdate.esl");
+    std::fs::write(&update, list(&[old[28..].to_vec(), entry(7)])).expect("written");
+    let appended = [old.clone(), list(&[entry(7)])].concat();
+    let digests: Vec<Vec<u8>> = measured
+        .iter()
+        .enumerate()
+        .map(|(index, (value, _))| if index == at { digest(&dbx_data(&appended)) } else { value.clone() })
+        .collect();
+    let mut sha256: BTreeMap<String, String> =
+        read_json::<BTreeMap<String, BTreeMap<String, String>>>(record(case, "pcrs.json"))["sha256"].clone();
+    sha256.insert("7".to_owned(), replay(&digests));
+    let observed = write_values("dbx", &BTreeMap::from([("sha256", sha256)]));
+    let expected = record(case, "eventlog.bin");
+    let without = compare([&expected, &observed]);
+    assert_eq!(without.unexplained, [7], "{:?}", without.causes);
+    let with = compare([&expected, &observed, &"--dbx-update".into(), &update]);
+    assert_eq!(with.moved_by("dbx-updated"), [7], "{:?}", with.causes);
+    assert!(with.detail("dbx-updated").starts_with("dbx was updated with"), "{:?}", with.causes);
 }

@@ -216,3 +216,75 @@ fn an_image_is_predicted_with_the_options_of_predict() {
     assert!(outcome.equal);
     assert_eq!(outcome.with_verdict("match"), [4, 8, 9, 11, 12, 13, 14, 15]);
 }
+
+fn user_space(path: &str) -> std::path::PathBuf {
+    crate::support::fixture("userspace/mkosi-sid-262").join(path)
+}
+
+/// A boot of systemd 262: its separators come behind the firmware's log, and its phases.
+#[test]
+fn separators_of_a_real_boot_come_later_than_the_log() {
+    let (log, pcrs) = (user_space("eventlog.bin"), user_space("pcrs.json"));
+    let outcome: Outcome = compare([&log, &pcrs]);
+    assert!(outcome.equal, "{:?}", outcome.with_verdict("differs"));
+    let words =
+        |index: u32| outcome.pcrs.iter().find(|pcr| pcr.index == index).map(|pcr| &pcr.later_words[..]);
+    for index in (0..8).chain(12..15) {
+        assert_eq!(words(index), Some(&["os-separator".to_owned()][..]), "PCR {index}");
+    }
+    assert_eq!(words(9), Some(&["os-separator".to_owned(), "nvpcr-separator".to_owned()][..]));
+    let with_systemd = compare([&log, &log, &user_space("tpm2-measure.log"), &pcrs]);
+    assert!(with_systemd.equal);
+}
+
+/// The same values where none of that is expected: nothing later counts with a stage.
+#[test]
+fn the_barrier_of_a_real_boot_is_named() {
+    let (log, pcrs) = (user_space("eventlog.bin"), user_space("pcrs.json"));
+    let outcome: Outcome = compare([log.as_os_str(), pcrs.as_os_str(), "--stage".as_ref(), "ready".as_ref()]);
+    assert!(!outcome.equal);
+    assert_eq!(outcome.moved_by("userspace-barrier"), [0, 1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 14]);
+    assert_eq!(outcome.moved_by("other-phase"), [11], "{:?}", outcome.causes);
+    assert!(outcome.unexplained.is_empty(), "{:?}", outcome.unexplained);
+}
+
+/// Another entry of the boot menu: the image on the disk says what it would have led to.
+#[test]
+fn another_entry_of_the_menu_is_named() {
+    if skipped_without(&disks::TOOLS) {
+        return;
+    }
+    let disk = disks::disk(H2);
+    let other = ["--entry", "rig-262.efi"].map(OsString::from);
+    let mut arguments: Vec<OsString> = vec!["predict".into(), disk.clone().into()];
+    arguments.extend(["--secure-boot".into(), "off".into(), "--boot-secret".into(), "none".into()]);
+    arguments.extend(["--exit-boot-services".into(), "success".into()]);
+    let observed = values("entry", [arguments.clone(), other.to_vec()].concat());
+    let rest = arguments.split_off(2);
+    let outcome = compare([vec![disk.into(), observed.into()], rest].concat());
+    assert!(!outcome.equal);
+    assert_eq!(outcome.unexplained, [0; 0], "{:?}", outcome.causes);
+    let codes = outcome.codes();
+    assert!(
+        codes.iter().all(|code| matches!(*code, "other-entry" | "other-profile")),
+        "{:?}",
+        outcome.causes
+    );
+}
+
+/// An image without addons, credentials and extensions, of other sections: what PCR 12 and 13 hold takes all three away.
+#[test]
+fn a_cause_names_everything_that_it_takes() {
+    if skipped_without(&disks::TOOLS) {
+        return;
+    }
+    let observed = boot(H0).record("pcrs.json");
+    let baseline = boot(E).record("eventlog.bin");
+    let disk = disks::disk(E);
+    let outcome =
+        compare([disk.as_os_str(), observed.as_os_str(), "--baseline".as_ref(), baseline.as_os_str()]);
+    assert_eq!(outcome.moved_by("addon"), [12], "{:?}", outcome.causes);
+    assert_eq!(outcome.moved_by("credential"), [12], "{:?}", outcome.causes);
+    assert_eq!(outcome.moved_by("extension"), [12, 13], "{:?}", outcome.causes);
+    assert_eq!(outcome.unexplained, [4, 9, 11], "{:?}", outcome.causes);
+}

@@ -106,6 +106,62 @@ fn the_verifiers_own_mistakes_give_exit_code_2() {
     }
 }
 
+/// Files without an end: the machine sent them, so that it is refused, by what is read of them and no more.
+#[test]
+fn endless_files_are_refused() {
+    let good = crate::support::scratch().join("verify-command-endless");
+    assert_eq!(run("endless", &Forge::honest(), &[]).code, Some(0));
+    for (option, code) in [
+        ("--quote", "quote-malformed"),
+        ("--signature", "signature-malformed"),
+        ("--pcrs", "pcrs-malformed"),
+        ("--log", "log-malformed"),
+    ] {
+        let mut arguments = vec!["verify".to_owned(), "--json".to_owned()];
+        let text = |path: PathBuf| path.to_str().expect("text").to_owned();
+        for (name, value) in [
+            ("--policy", text(document())),
+            ("--quote", text(good.join("quote.msg"))),
+            ("--signature", text(good.join("quote.sig"))),
+            ("--pcrs", text(good.join("pcrs.json"))),
+            ("--log", text(good.join("log.bin"))),
+            ("--ak", text(good.join("ak.der"))),
+            ("--nonce", hex::encode(NONCE)),
+        ] {
+            let value = if name == option { "/dev/zero".to_owned() } else { value };
+            arguments.extend([name.to_owned(), value]);
+        }
+        refused_for(&premeasure(arguments), code);
+    }
+    let key = good.join("ak.der");
+    let evidence = [
+        "verify".as_ref(),
+        "--json".as_ref(),
+        "--policy".as_ref(),
+        document().as_os_str(),
+        "--evidence".as_ref(),
+        "/dev/zero".as_ref(),
+        "--ak".as_ref(),
+        key.as_os_str(),
+        "--nonce".as_ref(),
+        "00".as_ref(),
+    ]
+    .map(std::ffi::OsString::from);
+    refused_for(&premeasure(evidence), "evidence-malformed");
+    // One that is not there was named wrongly: the verifier's mistake.
+    assert_eq!(run("endless", &Forge::honest(), &["--log", "/nonexistent"]).code, Some(2));
+    assert_eq!(run("endless", &Forge::honest(), &["--log", "/"]).code, Some(2));
+}
+
+#[track_caller]
+fn refused_for(run: &Run, code: &str) {
+    assert_eq!(run.code, Some(1), "{code}: {}", run.stderr);
+    let value = json(run);
+    let tpm = &value["submods"]["tpm"];
+    assert_eq!(tpm["premeasure"]["refusals"][0]["code"], code);
+    assert_eq!(tpm["ear_status"], "contraindicated");
+}
+
 /// Values, wholes and events alike.
 #[test]
 fn policies_in_other_formats_are_read() {

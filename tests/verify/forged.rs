@@ -72,8 +72,16 @@ fn structures_that_no_tpm_makes() {
 }
 
 #[test]
-fn another_key() {
+fn a_substituted_key() {
     refused(&Forge { scalar: [8; 32], ..Forge::honest() }, Code::SignatureInvalid);
+    // What the evidence says about the key is no trust anchor: neither another one's name for an honest quote, nor both.
+    let other = Forge { scalar: [8; 32], ..Forge::honest() };
+    for forge in [Forge::honest(), other.clone()] {
+        let mut evidence = forge.evidence();
+        evidence.claimed_key = Some(Box::new(other.key()));
+        let appraisal = verifier(policy(&Selection::default())).appraise(&evidence, NONCE);
+        assert_eq!(codes(&appraisal), ["evidence-unbound"]);
+    }
     // A message that was changed after it was signed.
     let forge = Forge::honest();
     let mut evidence = forge.evidence();
@@ -96,7 +104,7 @@ fn values_that_were_not_quoted() {
 
 /// Right values beside a quote that does not cover them prove nothing.
 #[test]
-fn a_selection_that_leaves_a_pcr_out() {
+fn a_wrong_selection() {
     let selection = vec![(SHA256, vec![4, 8, 9, 12, 13, 14, 15])];
     let appraisal = Forge { selection, ..Forge::honest() }.appraise();
     assert_eq!(codes(&appraisal), ["pcr-not-quoted"]);
@@ -133,7 +141,7 @@ fn banks_that_contradict_each_other() {
 }
 
 #[test]
-fn the_log_of_another_boot() {
+fn a_swapped_log() {
     let other = crate::support::read(crate::support::fixture("boots/t3-tiny-262/eventlog.bin"));
     refused(&Forge { log: Some(other), ..Forge::honest() }, Code::LogMismatch);
 }
@@ -165,10 +173,12 @@ fn appended_events() {
     }
 }
 
-/// Types decide nothing: what a lenient verifier would skip counts like any other event.
+/// Types accept nothing: what a lenient verifier would skip counts like any other event. And a log that calls an event
+/// something else than it is was not written by the firmware.
 #[test]
 fn relabelled_event_types() {
     let bytes = log();
+    let mut renamed_events = 0;
     for start in boundaries(&bytes).into_iter().skip(1) {
         let Some(pcr) = bytes.get(start..start + 4) else { continue };
         if pcr != [4, 0, 0, 0] && pcr != [11, 0, 0, 0] {
@@ -177,14 +187,66 @@ fn relabelled_event_types() {
         let mut hidden = bytes.clone();
         hidden[start + 4..start + 8].copy_from_slice(&EV_NO_ACTION.to_le_bytes());
         refused(&Forge { log: Some(hidden), ..Forge::honest() }, Code::LogMismatch);
-        let mut renamed = bytes.clone();
-        renamed[start + 4..start + 8].copy_from_slice(&UNKNOWN_TYPE.to_le_bytes());
-        assert!(Forge { log: Some(renamed), ..Forge::honest() }.appraise().is_affirming());
+        for kind in [UNKNOWN_TYPE, 0x8000_0005] {
+            let mut renamed = bytes.clone();
+            renamed[start + 4..start + 8].copy_from_slice(&kind.to_le_bytes());
+            let forge = Forge { log: Some(renamed), ..Forge::honest() };
+            refused(&forge, Code::EventRelabelled);
+            let refusal = forge.appraise().refusals.swap_remove(0);
+            assert_eq!(refusal.pcr.map(PcrIndex::get), Some(pcr[0]));
+            renamed_events += 1;
+        }
     }
+    assert!(renamed_events > 20, "{renamed_events}");
     let first = boundaries(&bytes)[1];
     let evil = record(4, UNKNOWN_TYPE, b"bootkit", b"");
     let inserted = [&bytes[..first], &evil, &bytes[first..]].concat();
     refused(&Forge::of_log(inserted), Code::PcrMismatch);
+}
+
+/// What is relabelled in a PCR that does not count is told, and does not refuse.
+#[test]
+fn relabelled_events_of_pcrs_that_do_not_count() {
+    let mut bytes = log();
+    let event = boundaries(&bytes).into_iter().find(|start| bytes[*start..].starts_with(&[11, 0, 0, 0]));
+    let event = event.expect("PCR 11");
+    bytes[event + 4..event + 8].copy_from_slice(&UNKNOWN_TYPE.to_le_bytes());
+    let forge = Forge { log: Some(bytes), ..Forge::honest() };
+    let aside = |selection: Selection| verifier(policy(&selection)).appraise(&forge.evidence(), NONCE);
+    let enforce = || [4, 9].map(PcrIndex::new).into();
+    let ignored = aside(Selection { enforce: enforce(), ..Selection::default() });
+    assert!(ignored.is_affirming() && ignored.warnings.is_empty());
+    let entry = ignored.pcrs.iter().find(|entry| entry.pcr.get() == 11).expect("PCR 11");
+    assert_eq!(entry.verdict, Verdict::Mismatch);
+    assert!(entry.detail.starts_with("event-relabelled: its event 1 "), "{}", entry.detail);
+    let warn = [PcrIndex::new(11)].into();
+    let warned = aside(Selection { enforce: enforce(), warn, ..Selection::default() });
+    assert!(warned.is_affirming());
+    assert_eq!(warned.warnings[0].code, Code::EventRelabelled);
+}
+
+/// An event more in a PCR that does not count: extended, only written down, or of a PCR that was not even quoted.
+#[test]
+fn appended_events_of_pcrs_that_do_not_count_are_told() {
+    let longer = [log(), record(12, 0xD, b"an addon", b"")].concat();
+    let enforce = Selection { enforce: [4, 9, 11].map(PcrIndex::new).into(), ..Selection::default() };
+    let told = |forge: &Forge| {
+        let appraisal = verifier(policy(&enforce)).appraise(&forge.evidence(), NONCE);
+        assert!(appraisal.is_affirming(), "{:#?}", appraisal.refusals);
+        let json = premeasure::attest::ear(&appraisal, crate::forge::NOW);
+        let pcrs = json["submods"]["tpm"]["premeasure"]["pcrs"].as_array().expect("PCRs").clone();
+        pcrs.into_iter().find(|entry| entry["pcr"] == 12).expect("PCR 12")
+    };
+    let extended = told(&Forge::of_log(longer.clone()));
+    assert_eq!((&extended["class"], &extended["verdict"]), (&"ignored".into(), &"mismatch".into()));
+    assert!(extended["detail"].as_str().expect("text").contains("is one more than expected"), "{extended}");
+    let written = told(&Forge { log: Some(longer.clone()), ..Forge::honest() });
+    assert_eq!((&written["verdict"], &written["replayed"]), (&"mismatch".into(), &false.into()));
+    assert!(written["detail"].as_str().expect("text").starts_with("log-mismatch: "), "{written}");
+    let selection = vec![(SHA256, vec![4, 9, 11])];
+    let unquoted = told(&Forge { selection, log: Some(longer), ..Forge::honest() });
+    assert_eq!(unquoted["verdict"], "not-quoted");
+    assert!(unquoted["detail"].as_str().expect("text").contains("which no quote covers"), "{unquoted}");
 }
 
 /// Separators that are doubled, that report an error, or that come before what they should end.

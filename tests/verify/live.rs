@@ -1,61 +1,23 @@
 //! The feature `tpm`: quotes that the program makes itself, judged by the program and by `tpm2_checkquote`.
 
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use crate::support::{premeasure, scratch, skipped_without, tool};
+use serde_json::{Value, json};
+
+use crate::captures::machine;
+use crate::forge::{document, log};
+use crate::support::tpm::Tpm;
+use crate::support::{premeasure, read_json, scratch, skipped_without, tool};
+use crate::swtpm::boot;
 
 const NONCE: &str = "00112233445566778899aabbccddeeff";
-
-/// swtpm on TCP ports, which end with the test.
-struct Tpm {
-    process: Child,
-    tcti: String,
-}
-
-impl Tpm {
-    fn start(name: &str) -> Self {
-        let folder = scratch().join(name);
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder).expect("a folder");
-        // tpm2-tss finds the control channel one port above.
-        let port = (0..100).find_map(|_| {
-            let one = std::net::TcpListener::bind("127.0.0.1:0").ok()?;
-            let port = one.local_addr().ok()?.port();
-            std::net::TcpListener::bind(("127.0.0.1", port.checked_add(1)?)).ok().map(|_| port)
-        });
-        let port = port.expect("two free ports");
-        let process = Command::new("swtpm")
-            .args(["socket", "--tpm2", "--flags", "not-need-init,startup-clear"])
-            .args(["--tpmstate", &format!("dir={}", folder.display())])
-            .args(["--server", &format!("type=tcp,port={port},bindaddr=127.0.0.1,disconnect")])
-            .args(["--ctrl", &format!("type=tcp,port={},bindaddr=127.0.0.1", port + 1)])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("swtpm starts");
-        for _ in 0..100 {
-            if std::net::TcpStream::connect(("127.0.0.1", port + 1)).is_ok() {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
-        Self { process, tcti: format!("swtpm:host=127.0.0.1,port={port}") }
-    }
-}
-
-impl Drop for Tpm {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 #[test]
 fn a_live_tpm_is_quoted_and_not_extended() {
     if skipped_without(&["swtpm", "tpm2_pcrextend", "tpm2_pcrread", "tpm2_checkquote", "tpm2_print"]) {
         return;
     }
-    let tpm = Tpm::start("verify-live");
+    let tpm = Tpm::on_tcp("verify-live");
     let tools = |program: &str, arguments: &[&str]| {
         let mut command = Command::new(program);
         tool(command.args(arguments).env("TPM2TOOLS_TCTI", &tpm.tcti).env("TSS2_LOG", "all+none"))
@@ -135,4 +97,96 @@ fn a_tpm_that_is_not_there_is_an_error() {
     ]);
     assert_eq!(run.code, Some(2));
     assert!(run.stderr.contains("/nonexistent"), "{}", run.stderr);
+}
+
+/// One command on the machine, one file, one command of the verifier.
+#[test]
+fn a_capture_takes_a_quote_along() {
+    if skipped_without(&["swtpm", "tpm2_pcrextend", "tpm2_pcrread"]) {
+        return;
+    }
+    let tpm = Tpm::on_tcp("verify-live-capture");
+    boot(&tpm, &log());
+    let root = machine(&tpm);
+    let before = tpm.run("tpm2_pcrread", &[]);
+    let file = tpm.folder.join("capture.json");
+    for key in ["rsa", "ecc"] {
+        let mut arguments = vec!["capture".into(), "--root".into(), root.clone(), "-o".into(), file.clone()];
+        arguments.extend(["--quote", "--nonce", NONCE, "--tcti", &tpm.tcti, "--key", key].map(Into::into));
+        let run = premeasure(arguments);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        assert!(run.stderr.contains("the quote tells which TPM this is"), "{}", run.stderr);
+        assert!(run.stderr.contains(&format!("(read by {})", tpm.tcti)), "{}", run.stderr);
+        let written: Value = read_json(&file);
+        let schema: Value = serde_json::from_str(premeasure::capture::SCHEMA).expect("a schema");
+        assert!(jsonschema::validator_for(&schema).expect("a schema").is_valid(&written));
+        // The key reaches the verifier by another way; here it is taken from the file.
+        let ak = tpm.folder.join("ak.b64");
+        std::fs::write(&ak, written["quote"]["key"].as_str().expect("a key")).expect("written");
+        let key = Command::new("base64").arg("-d").arg(&ak).output().expect("coreutils").stdout;
+        std::fs::write(&ak, key).expect("written");
+        let verify = |nonce: &str| {
+            let mut arguments: Vec<std::ffi::OsString> = vec!["verify".into(), "--policy".into()];
+            arguments.extend([document().into(), "--evidence".into(), file.clone().into()]);
+            arguments.extend([
+                "--ak".into(),
+                ak.clone().into(),
+                "--nonce".into(),
+                nonce.into(),
+                "--json".into(),
+            ]);
+            premeasure(arguments)
+        };
+        let result: Value = verify(NONCE).json();
+        let signer = &result["submods"]["tpm"]["premeasure"]["signer"];
+        assert_eq!((&signer["primary_of"], &signer["attributes_checked"]), (&json!("null"), &json!(true)));
+        assert_eq!(verify("ab").code, Some(1));
+        // All banks of the TPM are in it, as tpm2-tools read them.
+        for (bank, values) in written["pcrs"].as_object().expect("banks") {
+            for line in tpm.run("tpm2_pcrread", &[bank]).lines() {
+                if let Some((pcr, value)) =
+                    line.trim().split_once(':').filter(|(_, value)| value.contains("0x"))
+                {
+                    let value = value.trim().trim_start_matches("0x").to_lowercase();
+                    assert_eq!(values[pcr.trim()], json!(value), "{bank} {pcr}");
+                }
+            }
+        }
+        let banks: Vec<&String> = written["pcrs"].as_object().expect("banks").keys().collect();
+        assert!(banks.contains(&&"sha256".to_owned()) && banks.len() >= 3, "{banks:?}");
+    }
+    assert_eq!(tpm.run("tpm2_pcrread", &[]), before, "capturing changes no PCR");
+}
+
+/// `--live --tcti` asks the TPM, not sysfs.
+#[test]
+fn a_live_tpm_is_compared() {
+    if skipped_without(&["swtpm", "tpm2_pcrextend", "tpm2_pcrread"]) {
+        return;
+    }
+    let tpm = Tpm::on_tcp("verify-live-compare");
+    boot(&tpm, &log());
+    let root = machine(&tpm);
+    let compare = |more: &[&str]| {
+        let mut arguments: Vec<std::ffi::OsString> =
+            vec!["compare".into(), document().into(), "--live".into()];
+        arguments.extend(["--live-root".into(), root.clone().into(), "--json".into()]);
+        arguments.extend(more.iter().map(Into::into));
+        premeasure(arguments)
+    };
+    let equal = compare(&["--tcti", &tpm.tcti]);
+    assert_eq!(equal.code, Some(0), "{}{}", equal.text(), equal.stderr);
+    // sysfs of the folder stays as it is; the TPM goes on.
+    tpm.run("tpm2_pcrextend", &[&format!("12:sha256={}", "ab".repeat(32))]);
+    assert_eq!(compare(&[]).code, Some(0));
+    let differs = compare(&["--tcti", &tpm.tcti]);
+    assert_eq!(differs.code, Some(1), "{}{}", differs.text(), differs.stderr);
+    let gone = compare(&["--tcti", "device:/nonexistent"]);
+    assert_eq!(gone.code, Some(2));
+    assert!(gone.stderr.contains("/nonexistent"), "{}", gone.stderr);
+    // Without sysfs there is still the TPM.
+    std::fs::remove_dir_all(root.join("sys/class")).expect("removed");
+    assert_eq!(compare(&["--tcti", &tpm.tcti]).code, Some(1));
+    let nothing = compare(&[]);
+    assert!(nothing.code == Some(2) && nothing.stderr.contains("--tcti"), "{}", nothing.stderr);
 }

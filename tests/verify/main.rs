@@ -3,11 +3,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod captures;
 mod chains;
 mod command;
 mod evidence;
 mod forge;
 mod forged;
+mod labels;
 #[cfg(feature = "tpm")]
 mod live;
 mod recorded;

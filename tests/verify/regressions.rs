@@ -6,11 +6,12 @@ use crate::support::fuzz_inputs::{Target, replay_inputs};
 #[path = "../../fuzz/targets/verify.rs"]
 mod verify;
 
-const TARGETS: [Target; 4] = [
+const TARGETS: [Target; 5] = [
     ("quote", verify::quote),
     ("attestation_key", verify::attestation_key),
     ("pcr_values", verify::pcr_values),
     ("evidence", verify::evidence),
+    ("capture", verify::capture),
 ];
 
 #[test]

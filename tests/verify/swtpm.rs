@@ -9,7 +9,7 @@ use crate::support::{Run, premeasure, skipped_without};
 const TOOLS: &[&str] =
     &["swtpm", "tpm2_quote", "tpm2_createprimary", "tpm2_pcrextend", "tpm2_readpublic", "tpm2_createek"];
 
-const NONCE: &str = "0a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20212223242526272829";
+pub(crate) const NONCE: &str = "0a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20212223242526272829";
 
 const KEYS: &[&str] = &[
     "rsa2048:rsassa-sha256",
@@ -27,7 +27,7 @@ const KEYS: &[&str] = &[
 ];
 
 /// Extends what a log says, in all banks.
-fn boot(tpm: &Tpm, bytes: &[u8]) {
+pub(crate) fn boot(tpm: &Tpm, bytes: &[u8]) {
     let log = premeasure::tcg::eventlog::EventLog::parse(bytes).expect("sound");
     for event in log.events().filter(|event| event.event_type.0 != 3) {
         let digests: Vec<String> =
@@ -36,7 +36,7 @@ fn boot(tpm: &Tpm, bytes: &[u8]) {
     }
 }
 
-fn create_key(tpm: &Tpm, kind: &str) {
+pub(crate) fn create_key(tpm: &Tpm, kind: &str) {
     let kind = format!("{kind}:null");
     let attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|sign";
     tpm.run("tpm2_createprimary", &["-C", "e", "-G", &kind, "-a", attributes, "-c", "ak.ctx", "-Q"]);
@@ -44,7 +44,7 @@ fn create_key(tpm: &Tpm, kind: &str) {
     tpm.run("tpm2_readpublic", &["-c", "ak.ctx", "-f", "pem", "-o", "ak.pem", "-Q"]);
 }
 
-fn quote(tpm: &Tpm, kind: &str, pcrs: &str, more: &[&str]) {
+pub(crate) fn quote(tpm: &Tpm, kind: &str, pcrs: &str, more: &[&str]) {
     let (scheme, hash) = kind.split_once(':').and_then(|(_, scheme)| scheme.split_once('-')).expect("a kind");
     let mut arguments = vec!["-c", "ak.ctx", "-l", pcrs, "-q", NONCE, "-m", "msg", "-s", "sig", "-o", "pcrs"];
     arguments.extend(["-g", hash, "--scheme", scheme, "-Q"]);

@@ -3,11 +3,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use serde::Deserialize;
-use serde_json::Value;
+use serde::de::{self, IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use super::hcl::HclReport;
 use super::{Evidence, QuoteEvidence};
@@ -18,13 +20,33 @@ use crate::tcg::{Digest, PcrIndex, PcrValues};
 
 type Problem = String;
 
+/// Which of the forms it is. Nothing else of it is kept.
+#[derive(Deserialize)]
+struct Head {
+    attestation: Option<IgnoredAny>,
+    evidence: Option<IgnoredAny>,
+}
+
+/// Some wrap the evidence and name the platform beside it.
+#[derive(Deserialize)]
+struct Wrapped {
+    evidence: Azure,
+}
+
 pub(super) fn read(bytes: &[u8]) -> Result<Evidence<'static>, Problem> {
-    let value: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    if value.get("attestation").is_some() {
+    let head: Head = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if head.attestation.is_some() {
         return read_vaportpm(bytes);
     }
-    // Some wrap the evidence and name the platform beside it.
-    read_azure(value.get("evidence").unwrap_or(&value))
+    let azure = match head.evidence {
+        Some(_) => serde_json::from_slice::<Wrapped>(bytes).map(|wrapped| wrapped.evidence),
+        None => serde_json::from_slice::<Azure>(bytes),
+    };
+    read_azure(azure.map_err(|error| {
+        format!(
+            "neither a vTPM quote of Azure (tpm_quote, hcl_report) nor one of vaportpm (attestation): {error}"
+        )
+    })?)
 }
 
 /// The members that count; there are two generations of names.
@@ -40,42 +62,85 @@ struct Azure {
 struct AzureQuote {
     message: Bytes,
     signature: Bytes,
-    pcrs: Vec<Bytes>,
+    pcrs: List,
 }
 
 /// Bytes as hexadecimal, as base64 in either alphabet, or as numbers.
 struct Bytes(Vec<u8>);
 
+/// Most bytes in one member, and most members of a list.
+const MAX_BYTES: usize = 1 << 20;
+
 impl<'de> Deserialize<'de> for Bytes {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Form {
-            Text(String),
-            Numbers(Vec<u8>),
-        }
-        let bytes = match Form::deserialize(deserializer)? {
-            Form::Numbers(numbers) => Some(numbers),
-            Form::Text(text) => {
-                let bare = text.trim().trim_end_matches('=');
-                let decoded = hex::decode(bare).ok();
-                decoded
-                    .or_else(|| URL_SAFE_NO_PAD.decode(bare).ok())
-                    .or_else(|| STANDARD_NO_PAD.decode(bare).ok())
-            }
-        };
-        bytes.map(Self).ok_or_else(|| serde::de::Error::custom("neither hexadecimal nor base64"))
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(BytesVisitor)
     }
 }
 
-fn read_azure(value: &Value) -> Result<Evidence<'static>, Problem> {
-    let azure: Azure = Azure::deserialize(value).map_err(|error| {
-        format!(
-            "neither a vTPM quote of Azure (tpm_quote, hcl_report) nor one of vaportpm (attestation): {error}"
-        )
-    })?;
+struct BytesVisitor;
+
+impl<'de> Visitor<'de> for BytesVisitor {
+    type Value = Bytes;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bytes as hexadecimal, base64 or a list of numbers")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Bytes, E> {
+        let bare = text.trim().trim_end_matches('=');
+        let decoded = hex::decode(bare).ok();
+        let decoded = decoded
+            .or_else(|| URL_SAFE_NO_PAD.decode(bare).ok())
+            .or_else(|| STANDARD_NO_PAD.decode(bare).ok());
+        decoded.map(Bytes).ok_or_else(|| E::custom("neither hexadecimal nor base64"))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, sequence: A) -> Result<Bytes, A::Error> {
+        limited(sequence, MAX_BYTES).map(Bytes)
+    }
+}
+
+/// PCRs 0 to 23.
+struct List(Vec<Bytes>);
+
+impl<'de> Deserialize<'de> for List {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(ListVisitor)
+    }
+}
+
+struct ListVisitor;
+
+impl<'de> Visitor<'de> for ListVisitor {
+    type Value = List;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of PCR values")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, sequence: A) -> Result<List, A::Error> {
+        limited(sequence, usize::from(PcrIndex::COUNT)).map(List)
+    }
+}
+
+/// The elements, unless there are more than may be.
+fn limited<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(
+    mut sequence: A,
+    limit: usize,
+) -> Result<Vec<T>, A::Error> {
+    let mut elements = Vec::new();
+    while let Some(element) = sequence.next_element()? {
+        if elements.len() >= limit {
+            return Err(de::Error::custom(format!("more than {limit} elements")));
+        }
+        elements.push(element);
+    }
+    Ok(elements)
+}
+
+fn read_azure(azure: Azure) -> Result<Evidence<'static>, Problem> {
     let message = azure.tpm_quote.message.0;
-    let values = listed_values(&message, &azure.tpm_quote.pcrs)?;
+    let values = listed_values(&message, &azure.tpm_quote.pcrs.0)?;
     let mut evidence = Evidence { kind: "azure-vtpm", ..Evidence::default() };
     if let Some(report) = azure.hcl_report {
         let report = HclReport::read(&report.0)?;
@@ -101,9 +166,6 @@ fn listed_values(message: &[u8], list: &[Bytes]) -> Result<PcrValues, Problem> {
         return Err(format!("a list of PCR values beside a quote of {} banks", quote.selection.len()));
     };
     let bank = selection.bank.known().ok_or_else(|| format!("a bank of {}", selection.bank))?;
-    if list.len() > usize::from(PcrIndex::COUNT) {
-        return Err(format!("{} PCR values, expected 24", list.len()));
-    }
     for (pcr, bytes) in PcrIndex::all().zip(list) {
         let digest = Digest::from_bytes(bank, &bytes.0);
         values.set(pcr, digest.ok_or_else(|| format!("PCR {pcr} has {} bytes", bytes.0.len()))?);
@@ -112,8 +174,9 @@ fn listed_values(message: &[u8], list: &[Bytes]) -> Result<PcrValues, Problem> {
 }
 
 #[derive(Deserialize)]
-struct Vaportpm {
-    pcrs: Value,
+struct Vaportpm<'a> {
+    #[serde(borrow)]
+    pcrs: &'a RawValue,
     attestation: VaportpmAttestation,
 }
 
@@ -143,8 +206,8 @@ struct VaportpmNitro {
 }
 
 fn read_vaportpm(bytes: &[u8]) -> Result<Evidence<'static>, Problem> {
-    let read: Vaportpm = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    let values = parse_registers(&read.pcrs.to_string()).map_err(|error| error.to_string())?;
+    let read: Vaportpm<'_> = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let values = parse_registers(read.pcrs.get()).map_err(|error| error.to_string())?;
     let mut evidence = Evidence { kind: "vaportpm", ..Evidence::default() };
     for quote in read.attestation.tpm.into_values() {
         evidence.quotes.push(QuoteEvidence {

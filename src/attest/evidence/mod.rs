@@ -1,5 +1,6 @@
 //! Evidence of every kind, taken apart. All of it is hostile, and none of it is a trust anchor.
 
+mod capture;
 mod go_tpm_tools;
 mod hcl;
 mod json;
@@ -10,7 +11,11 @@ use std::borrow::Cow;
 
 use super::key::AttestationKey;
 use super::refusal::{Code, Refusal};
+use crate::capture::is_capture;
 use crate::tcg::PcrValues;
+
+/// Largest evidence, in bytes, unless it is a capture, which has a limit of its own: IMA's log is in it.
+const MAX_EVIDENCE: usize = 16 << 20;
 
 /// What a machine sent.
 #[derive(Debug, Clone, Default)]
@@ -54,13 +59,17 @@ impl<'a> Evidence<'a> {
     }
 
     /// Reads evidence of any kind: go-tpm-tools' protobuf, AWS NitroTPM's document (also in base64), JSON of Azure's
-    /// confidential VMs and of vaportpm.
+    /// confidential VMs and of vaportpm, captures.
     ///
     /// # Errors
     /// [`Code::EvidenceMalformed`].
     pub fn read(bytes: &'a [u8]) -> Result<Self, Refusal> {
         let malformed = |detail: String| Refusal { code: Code::EvidenceMalformed, pcr: None, detail };
         match bytes.trim_ascii_start().first() {
+            Some(b'{') if is_capture(bytes) => capture::read(bytes).map_err(malformed),
+            _ if bytes.len() > MAX_EVIDENCE => {
+                Err(malformed(format!("{} bytes, evidence has at most {MAX_EVIDENCE}", bytes.len())))
+            }
             Some(b'{') => json::read(bytes).map_err(malformed),
             // An array of four, or tag 18 in front of it.
             Some(0x84 | 0xD2) => Ok(Self::of_nitro(bytes.to_vec())),
@@ -71,8 +80,8 @@ impl<'a> Evidence<'a> {
             _ => match crate::export::from_base64(String::from_utf8_lossy(bytes).trim()) {
                 Some(document) if matches!(document.first(), Some(0x84 | 0xD2)) => Ok(Self::of_nitro(document)),
                 _ => Err(malformed(
-                    "of no known kind: expected go-tpm-tools' attestation, AWS NitroTPM's document, or JSON of an Azure or \
-                     GCP vTPM"
+                    "of no known kind: expected go-tpm-tools' attestation, AWS NitroTPM's document, JSON of an Azure or GCP \
+                     vTPM, or a capture"
                         .to_owned(),
                 )),
             },

@@ -1,8 +1,9 @@
 //! Addons: loaded as images, then taken apart.
 
+use super::command_line::append;
 use super::command_line::{TextProblem, decode, join, mangle};
 use super::rules::{self, Addons};
-use super::{Stub, addon_sections, append};
+use super::{Stub, addon_sections};
 use crate::boot::linux::tagged;
 use crate::boot::measurement::{GapCode, Source};
 use crate::boot::recorder::{Event, Recorder};

@@ -9,6 +9,7 @@ use crate::capture::{Capture, is_capture};
 use crate::cli::input::{display_name, open};
 use crate::cli::output::{hinted, note, report, warn};
 use crate::cli::predict::{other_requests, predict_all, requests};
+use crate::cli::tpm;
 use crate::compare::hypotheses::{Evidence, image::evidence};
 use crate::compare::{
     Candidate, Expectation, ExpectedPcr, ExpectedValue, Kind, Observation, Options, expectation_of_document,
@@ -152,7 +153,7 @@ fn predicted(
 pub(super) fn observed(args: &CompareArgs, options: &Options) -> anyhow::Result<Observed> {
     let mut sides = Sides::default();
     if args.live {
-        live(&args.live_root, &mut sides)?;
+        live(args, &mut sides)?;
     }
     for path in &args.observed {
         match identify(path, None, false)? {
@@ -244,16 +245,24 @@ impl Sides {
     }
 }
 
-/// The machine that this runs on: sysfs needs no library and no privileges, the log needs the latter.
-fn live(root: &Path, sides: &mut Sides) -> anyhow::Result<()> {
-    let folder = root.join("sys/class/tpm/tpm0");
-    let values = read_registers(&folder).map_err(|error| {
-        hinted(
-            format!("{}: {error}", folder.display()),
-            "--live reads PCR values that Linux from 5.12 on has in sysfs; elsewhere give the output of tpm2_pcrread",
-        )
-    })?;
-    sides.registers = Some((folder.display().to_string(), values));
+/// The machine that this runs on: sysfs needs no library and no privileges, the log needs the latter. Another TPM is asked
+/// where --tcti names one.
+fn live(args: &CompareArgs, sides: &mut Sides) -> anyhow::Result<()> {
+    let root = &args.live_root;
+    sides.registers = Some(match tpm::values(args.tcti.as_deref(), root)? {
+        Some(asked_for) => asked_for,
+        None => {
+            let folder = root.join("sys/class/tpm/tpm0");
+            let values = read_registers(&folder).map_err(|error| {
+                hinted(
+                    format!("{}: {error}", folder.display()),
+                    "--live reads PCR values that Linux from 5.12 on has in sysfs; elsewhere use --tcti (in a build with the \
+                     feature tpm), or give the output of tpm2_pcrread",
+                )
+            })?;
+            (folder.display().to_string(), values)
+        }
+    });
     let logs = ["sys/kernel/security/tpm0/binary_bios_measurements", "run/log/systemd/tpm2-measure.log"];
     for (number, path) in logs.iter().enumerate() {
         let path = root.join(path);

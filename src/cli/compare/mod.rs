@@ -3,17 +3,19 @@
 mod input;
 mod text;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::html::HtmlArgs;
+use super::input::{display_name, read_small};
 use super::output::{EXIT_DIFFERS, EXIT_ERROR, hinted, print, print_json};
 use super::predict::{BootArgs, stage_parser};
 use crate::boot::Stage;
 use crate::compare::{Candidate, CompareError, Observation, Options, compare};
 use crate::report;
+use crate::secure_boot::{MAX_VARIABLE, read_key_file};
 use crate::tcg::PcrIndex;
 
 /// Compare what was expected of a boot with what a machine shows, and say why it differs.
@@ -29,6 +31,7 @@ Examples:
   premeasure compare reference.json eventlog.bin pcrs.json         the TPM's values, explained by the log
   premeasure compare uki.efi pcrs.yaml --loader systemd-bootx64.efi   values alone: what would give them
   premeasure compare disk.img --live                               this machine
+  premeasure compare disk.img --live --tcti swtpm:port=2321        the TPM of a guest, with the feature tpm
   premeasure compare measurements.json pcrs.json --json            a policy of Constellation, Keylime, AWS, ...
   premeasure compare uki.efi ccel.bin --registers rtmr --baseline earlier-ccel.bin   a TDX guest's registers
   premeasure compare yesterday.bin today.bin                       two boots of one machine
@@ -45,9 +48,16 @@ pub(super) struct CompareArgs {
     /// Folder that holds the sys and run of --live
     #[arg(long, value_name = "DIR", default_value = "/", requires = "live")]
     live_root: PathBuf,
+    /// TPM whose PCRs --live reads, instead of those in sysfs: device:PATH, swtpm:host=H,port=N, mssim:..., tabrmd:...; takes a
+    /// build with the feature tpm
+    #[arg(long, value_name = "TCTI", requires = "live")]
+    tcti: Option<String>,
     /// Format of the policy EXPECTED, where its content does not tell
     #[arg(long, value_name = "NAME")]
     policy_format: Option<String>,
+    /// Update of dbx that the machine may have got since (.esl, .auth), repeatable: tried when PCR 7 differs
+    #[arg(long, value_name = "FILE")]
+    dbx_update: Vec<PathBuf>,
     /// PCR to compare, repeatable or separated by commas [default: all]
     #[arg(long = "pcr", value_name = "N", value_delimiter = ',')]
     pcrs: Vec<u32>,
@@ -69,7 +79,9 @@ pub(super) struct CompareArgs {
 impl CompareArgs {
     fn options(&self) -> anyhow::Result<Options> {
         let pcrs = self.pcrs.iter().map(|pcr| PcrIndex::try_from(*pcr)).collect::<Result<_, _>>()?;
-        Ok(Options { stage: self.stage, pcrs, banks: self.boot.banks().to_vec() })
+        let dbx_updates =
+            self.dbx_update.iter().map(|path| dbx_update(path)).collect::<anyhow::Result<_>>()?;
+        Ok(Options { stage: self.stage, pcrs, banks: self.boot.banks().to_vec(), dbx_updates })
     }
 }
 
@@ -93,6 +105,17 @@ pub(super) fn run(args: &CompareArgs) -> anyhow::Result<ExitCode> {
         (false, false) => ExitCode::from(EXIT_DIFFERS),
         (true, false) => ExitCode::SUCCESS,
     })
+}
+
+fn dbx_update(path: &Path) -> anyhow::Result<(String, Vec<u8>)> {
+    let name = display_name(path);
+    let lists = read_key_file(&read_small(path, MAX_VARIABLE)?, None).map_err(|error| {
+        hinted(
+            format!("{name}: {error}"),
+            "expected signature lists, or a signed write of them, such as DBXUpdate.bin",
+        )
+    })?;
+    Ok((name, lists))
 }
 
 fn explain_error(error: CompareError) -> anyhow::Error {

@@ -18,7 +18,7 @@ use crate::tcg::eventlog::{CcelTable, RegisterKind};
 use crate::tcg::timeline::{BootLog, overlaps};
 
 /// Bytes of a log. Firmware's areas have up to a mebibyte; IMA logs of busy servers have tens.
-pub(super) const MAX_LOG: u64 = 64 << 20;
+pub(in crate::cli) const MAX_LOG: u64 = 64 << 20;
 
 /// What all commands of this group take.
 #[derive(Debug, Args)]
@@ -253,7 +253,7 @@ fn unusable_file(name: &str, log: &BootLog<'_>, bytes: &[u8]) -> anyhow::Error {
 }
 
 /// Reads a file to its end: the kernel's pseudo-files claim to have no length.
-pub(in crate::cli) fn read_log(path: &Path) -> anyhow::Result<Vec<u8>> {
+pub(super) fn read_log(path: &Path) -> anyhow::Result<Vec<u8>> {
     let read = || -> anyhow::Result<Vec<u8>> {
         if path.as_os_str() == "-" {
             return read_bounded(&mut io::stdin().lock());

@@ -17,7 +17,7 @@ mod show_text;
 
 use std::process::ExitCode;
 
-pub(super) use input::read_log;
+pub(super) use input::MAX_LOG;
 
 use clap::{Args, Subcommand};
 

@@ -85,7 +85,7 @@ fn from(variant: &Variant, pcr: PcrIndex, stage: Stage, value: &StageValue) -> S
 }
 
 /// The conditions of a variant, in a fixed order.
-pub(super) fn conditions(variant: &Variant) -> [Condition; 7] {
+pub(super) fn conditions(variant: &Variant) -> [Condition; 8] {
     let scenario = &variant.scenario;
     let secure_boot = match variant.secure_boot {
         None => (0, String::new()),
@@ -119,7 +119,12 @@ pub(super) fn conditions(variant: &Variant) -> [Condition; 7] {
         }
         _ => (0, String::new()),
     };
-    [secure_boot, support, recorded, guest, exit, devicetree, firmware]
+    let architecture = match (&scenario.cloud.vm_id, scenario.cloud.measures_architecture) {
+        (None, _) => (0, String::new()),
+        (Some(_), false) => (0, "firmware that does not measure its architecture".to_owned()),
+        (Some(_), true) => (1, "firmware that measures its architecture (2025-11 and later)".to_owned()),
+    };
+    [secure_boot, support, architecture, recorded, guest, exit, devicetree, firmware]
 }
 
 /// The conditions on which this PCR's value depends: those whose change alone changes it somewhere.

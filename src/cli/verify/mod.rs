@@ -1,8 +1,8 @@
 //! `premeasure verify`: the attestation verifier.
 
+mod files;
 mod render;
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,20 +12,17 @@ use clap::Args;
 
 use super::input::{display_name, read_small};
 use super::output::{EXIT_DIFFERS, hinted, print, print_json};
+use super::tpm::{Nonce, parse_nonce};
 use crate::attest::{
-    Anchors, Appraisal, AttestationKey, Code, Evidence, Policy, PolicyError, Quote, QuoteEvidence, Refusal,
-    Selection, Timestamp, Verifier, ear, read_pcr_values,
+    Anchors, Appraisal, AttestationKey, Policy, PolicyError, Selection, Timestamp, Verifier, ear,
 };
 use crate::boot::Stage;
 use crate::import;
 use crate::tcg::{Digest, HashAlgorithm, PcrIndex};
+use files::Files;
 
-/// Largest key, certificate, quote, signature or list of PCR values, in bytes.
+/// Largest key or certificate, in bytes.
 const MAX_SMALL: u64 = 1 << 20;
-/// Largest evidence, in bytes: with its log.
-const MAX_EVIDENCE: u64 = 16 << 20;
-/// Largest nonce, in bytes: what `extraData` can hold.
-const MAX_NONCE: usize = 64;
 
 /// Verify a machine's attestation: a quote of its TPM against reference values.
 ///
@@ -41,7 +38,8 @@ Examples:
       --ak ak.pub --nonce 8f3a... --enforce 4,7,11 --stage ready --json
   premeasure verify --policy reference.json --evidence nitro.cose --ca aws-root.pem --at 2026-02-03T12:00:00Z \\
       --nonce 8f3a...
-  premeasure verify --policy reference.json --evidence attestation.pb --ca gce-ek-ak-root.pem --nonce 8f3a...")]
+  premeasure verify --policy reference.json --evidence attestation.pb --ca gce-ek-ak-root.pem --nonce 8f3a...
+  premeasure verify --policy reference.json --evidence capture.json --ak ak.pub --nonce 8f3a...")]
 pub(super) struct VerifyArgs {
     /// What is accepted: a document of `premeasure predict -o`, or any format that is read as a policy
     #[arg(long, value_name = "DOC")]
@@ -56,7 +54,7 @@ pub(super) struct VerifyArgs {
     #[arg(long, value_name = "SIG", requires = "quote", help_heading = "Evidence")]
     signature: Option<PathBuf>,
     /// Evidence in one file, its kind is detected: go-tpm-tools' attestation, AWS NitroTPM's document, JSON of Azure's and
-    /// GCP's vTPMs
+    /// GCP's vTPMs, premeasure's capture
     #[arg(long, value_name = "FILE", conflicts_with_all = ["quote", "signature", "pcrs"], help_heading = "Evidence")]
     evidence: Option<PathBuf>,
     /// PCR values under the quote: tpm2_quote --pcr in both formats, tpm2_pcrread, JSON; without them the log has to
@@ -98,17 +96,6 @@ pub(super) struct VerifyArgs {
     json: bool,
 }
 
-#[derive(Debug, Clone)]
-struct Nonce(Vec<u8>);
-
-fn parse_nonce(text: &str) -> Result<Nonce, String> {
-    let bytes = hex::decode(text).map_err(|error| error.to_string())?;
-    match bytes.len() {
-        1..=MAX_NONCE => Ok(Nonce(bytes)),
-        length => Err(format!("{length} bytes, expected 1 to {MAX_NONCE}")),
-    }
-}
-
 fn parse_pcr(text: &str) -> Result<PcrIndex, String> {
     let number = text.parse::<u32>().map_err(|error| error.to_string())?;
     PcrIndex::try_from(number).map_err(|error| error.to_string())
@@ -129,12 +116,7 @@ pub(super) fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     }
     let files = Files::read(args)?;
     let appraisal = match files.evidence() {
-        Ok(mut evidence) => {
-            for path in &args.intermediates {
-                evidence.intermediates.extend(read_certificates(path)?);
-            }
-            verifier.appraise(&evidence, &args.nonce.0)
-        }
+        Ok(evidence) => verifier.appraise(&evidence, &args.nonce.0),
         Err(refusal) => verifier.refuse(refusal, &args.nonce.0),
     };
     show(&appraisal, args.json)?;
@@ -143,56 +125,6 @@ pub(super) fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
 
 fn show(appraisal: &Appraisal, json: bool) -> anyhow::Result<()> {
     if json { print_json(&ear(appraisal, Timestamp::now())) } else { print(&render::text(appraisal)) }
-}
-
-/// What the machine sent, in memory.
-struct Files {
-    /// Evidence of some kind, or the quote.
-    first: Vec<u8>,
-    /// The quote's signature.
-    signature: Option<Vec<u8>>,
-    pcrs: Option<Vec<u8>>,
-    logs: Vec<Vec<u8>>,
-}
-
-impl Files {
-    fn read(args: &VerifyArgs) -> anyhow::Result<Self> {
-        let Some(first) = args.evidence.as_ref().or(args.quote.as_ref()) else {
-            return Err(hinted(
-                "there is no evidence",
-                "--quote and --signature name what tpm2_quote wrote, --evidence a file with everything",
-            ));
-        };
-        let limit = if args.evidence.is_some() { MAX_EVIDENCE } else { MAX_SMALL };
-        let small =
-            |path: &Option<PathBuf>| path.as_ref().map(|path| read_small(path, MAX_SMALL)).transpose();
-        Ok(Self {
-            first: read_small(first, limit)?,
-            signature: small(&args.signature)?,
-            pcrs: small(&args.pcrs)?,
-            logs: args.logs.iter().map(|path| super::log::read_log(path)).collect::<anyhow::Result<_>>()?,
-        })
-    }
-
-    /// Takes the evidence apart. What can't be read is the machine's fault: a refusal, not an error.
-    fn evidence(&self) -> Result<Evidence<'_>, Refusal> {
-        let logs = self.logs.iter().map(|log| Cow::Borrowed(log.as_slice()));
-        let Some(signature) = &self.signature else {
-            let mut evidence = Evidence::read(&self.first)?;
-            evidence.logs.extend(logs);
-            return Ok(evidence);
-        };
-        let malformed = |detail: String| Refusal { code: Code::PcrsMalformed, pcr: None, detail };
-        // A quote that can't be read is refused as such, later.
-        let selection = Quote::read(&self.first).map(|quote| quote.selection).unwrap_or_default();
-        let values = self.pcrs.as_ref().map(|bytes| read_pcr_values(bytes, &selection)).transpose();
-        let quote = QuoteEvidence {
-            message: Cow::Borrowed(&self.first),
-            signature: Cow::Borrowed(signature),
-            values: values.map_err(|error| malformed(error.to_string()))?,
-        };
-        Ok(Evidence::of_quote(quote, logs.collect()))
-    }
 }
 
 fn read_key(path: &Path) -> anyhow::Result<AttestationKey> {
@@ -206,11 +138,6 @@ fn read_anchors(paths: &[PathBuf]) -> anyhow::Result<Anchors> {
         anchors.add(&read_small(path, MAX_SMALL)?).with_context(|| path.display().to_string())?;
     }
     Ok(anchors)
-}
-
-fn read_certificates(path: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
-    let bytes = read_small(path, MAX_SMALL)?;
-    crate::attest::read_certificates(&bytes).with_context(|| path.display().to_string())
 }
 
 /// Reads the policy, of whatever format it is, and decides which PCRs count.

@@ -23,7 +23,6 @@ mod stages;
 mod whole;
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use super::causes::{Cause, Code};
 use super::model::{Candidate, Event, ExpectedPcr};
@@ -36,7 +35,7 @@ use crate::tcg::{Digest, HashAlgorithm, PcrIndex, extend};
 pub use deviation::{Deviation, Edit};
 pub use whole::{Alternative, Reason};
 
-use search::{Register, Search};
+use search::{Patience, Register, Search};
 
 /// What an image says beyond its prediction.
 #[derive(Debug, Clone, Default)]
@@ -47,8 +46,8 @@ pub struct Evidence {
     pub deviations: Vec<Deviation>,
 }
 
-/// The search ends after this long, whatever was found.
-pub const TIME: Duration = Duration::from_millis(1500);
+/// Extends after which the search ends, whatever was found: well below two seconds, and the same on every machine.
+const MAX_EXTENDS: usize = 6_000_000;
 
 /// Most alternatives that the search goes on from.
 const MAX_BASES: usize = 4;
@@ -58,6 +57,8 @@ pub(super) struct Facts<'a> {
     pub(super) events: &'a [Event],
     pub(super) bank: HashAlgorithm,
     stage: Stage,
+    /// Updates of dbx: name and signature lists.
+    pub(super) dbx_updates: &'a [(String, Vec<u8>)],
 }
 
 impl Facts<'_> {
@@ -86,18 +87,20 @@ pub(super) fn explain(
     differing: &[PcrIndex],
     evidence: Evidence,
     siblings: &[Candidate],
-) -> Vec<Cause> {
-    let deadline = Instant::now().checked_add(TIME);
+) -> Explanation {
+    // Half is for other boots than the expected one.
+    let mut patience = Patience::new(MAX_EXTENDS / 2);
     let mut alternatives = evidence.alternatives;
     alternatives.extend(whole::siblings(pair.candidate, siblings));
-    let mut best = explain_from(pair, pair.candidate, &[], differing, &evidence.deviations, deadline);
+    let mut best = explain_from(pair, pair.candidate, &[], differing, &evidence.deviations, &mut patience);
+    let mut rest = Patience::new(MAX_EXTENDS / 2);
     let unexplained = |found: &Explained| differing.iter().filter(|pcr| !found.pcrs.contains(pcr)).count();
     for alternative in whole::nearest(pair, differing, &alternatives, MAX_BASES) {
         if best.pcrs.len() == differing.len() && best.causes.len() <= alternative.reasons.len() {
             continue;
         }
         let found =
-            explain_from(pair, &alternative.candidate, &alternative.reasons, differing, &[], deadline);
+            explain_from(pair, &alternative.candidate, &alternative.reasons, differing, &[], &mut rest);
         if (unexplained(&found), found.causes.len()) < (unexplained(&best), best.causes.len()) {
             best = found;
         }
@@ -108,7 +111,14 @@ pub(super) fn explain(
     for cause in &mut best.causes {
         cause.pcrs.sort_unstable();
     }
-    best.causes
+    Explanation { causes: best.causes, complete: !patience.exhausted && !rest.exhausted }
+}
+
+/// What was found.
+pub(super) struct Explanation {
+    pub(super) causes: Vec<Cause>,
+    /// Everything was tried.
+    pub(super) complete: bool,
 }
 
 /// Causes, and the registers that they explain.
@@ -125,13 +135,19 @@ fn explain_from(
     reasons: &[Reason],
     differing: &[PcrIndex],
     extra: &[Deviation],
-    deadline: Option<Instant>,
+    patience: &mut Patience,
 ) -> Explained {
     let judged = |pcr: &PcrIndex| pair.would_match(candidate, *pcr);
     let (by_itself, open): (Vec<PcrIndex>, Vec<PcrIndex>) = differing.iter().partition(|pcr| judged(pcr));
-    let mut found = Explained { causes: whole::causes(reasons, &by_itself), pcrs: by_itself };
-    let Some(events) = &candidate.events else { return found };
-    let facts = Facts { events, bank: pair.bank, stage: pair.options.stage.unwrap_or_default() };
+    let Some(events) = &candidate.events else {
+        return Explained { causes: whole::causes(reasons, &by_itself), pcrs: by_itself };
+    };
+    let facts = Facts {
+        events,
+        bank: pair.bank,
+        stage: pair.options.stage.unwrap_or_default(),
+        dbx_updates: &pair.options.dbx_updates,
+    };
     let mut deviations = deviations(&facts, pair);
     deviations.extend_from_slice(extra);
     // It did not happen if it moves a register that has its value.
@@ -139,14 +155,16 @@ fn explain_from(
     deviations.retain(|deviation| !deviation.edits.keys().any(&holds));
     let registers: BTreeMap<PcrIndex, Register> =
         open.iter().filter_map(|pcr| Some((*pcr, register(&facts, pair, candidate, *pcr)?))).collect();
-    let solved = Search { registers: &registers, deviations: &deviations, deadline }.run();
+    let solved = Search { registers: &registers, deviations: &deviations }.run(patience);
+    let pcrs: Vec<PcrIndex> = by_itself.into_iter().chain(solved.pcrs).collect();
+    // Without the alternative's own deviations those that are added lead nowhere.
+    let mut found = Explained { causes: whole::causes(reasons, &pcrs), pcrs };
     for (index, pcrs) in solved.used {
         let Some(deviation) = deviations.get(index) else { continue };
         let cause =
             Cause { code: deviation.code, pcrs, explains_exactly: true, detail: deviation.detail.clone() };
         merge(&mut found.causes, cause);
     }
-    found.pcrs.extend(solved.pcrs);
     found
 }
 

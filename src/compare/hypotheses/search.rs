@@ -1,7 +1,6 @@
 //! Which deviations lead to the observed values: alone, then two, then three together.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
 
 use super::deviation::{Deviation, Edit};
 use crate::tcg::{Digest, PcrIndex, extend};
@@ -9,7 +8,7 @@ use crate::tcg::{Digest, PcrIndex, extend};
 /// Most lists of digests that are tried for one register.
 const MAX_TRIES: usize = 60_000;
 /// Most extends that these may cost: long registers get fewer tries.
-const MAX_EXTENDS: usize = 2_000_000;
+const MAX_EXTENDS: usize = 1_000_000;
 /// Most solutions of one register that are kept, to find those that explain others too.
 const MAX_SOLUTIONS: usize = 16;
 
@@ -29,7 +28,32 @@ pub(super) struct Register {
 pub(super) struct Search<'s> {
     pub(super) registers: &'s BTreeMap<PcrIndex, Register>,
     pub(super) deviations: &'s [Deviation],
-    pub(super) deadline: Option<Instant>,
+}
+
+/// What all searches of one comparison may cost together. It counts work, not time: equal inputs give equal answers.
+pub(super) struct Patience {
+    extends: usize,
+    /// Something was left untried.
+    pub(super) exhausted: bool,
+}
+
+impl Patience {
+    pub(super) fn new(extends: usize) -> Self {
+        Self { extends, exhausted: false }
+    }
+
+    fn tries(&self, register: &Register) -> Tries {
+        let each = register.cost();
+        let affordable = MAX_EXTENDS.min(self.extends).checked_div(each).unwrap_or(MAX_TRIES);
+        let left = MAX_TRIES.min(affordable);
+        Tries { left, given: left, each }
+    }
+
+    fn charge(&mut self, tries: &Tries) {
+        let used = tries.given.saturating_sub(tries.left);
+        self.extends = self.extends.saturating_sub(used.saturating_mul(tries.each));
+        self.exhausted |= tries.left == 0;
+    }
 }
 
 /// Deviations that are used, and the registers that they explain.
@@ -45,8 +69,8 @@ type Solution = Vec<usize>;
 impl Search<'_> {
     /// Solves every register, and takes of each the solution that needs least beyond what others need. A deviation that is
     /// taken has to be in the solution of every register that it moves: one that is not is dropped, and all is chosen anew.
-    pub(super) fn run(&self) -> Solved {
-        let mut solutions = self.solutions();
+    pub(super) fn run(&self, patience: &mut Patience) -> Solved {
+        let mut solutions = self.solutions(patience);
         loop {
             solutions.retain(|(_, found)| !found.is_empty());
             let solved = self.choose(&mut solutions);
@@ -101,7 +125,7 @@ impl Search<'_> {
     }
 
     /// The shortest solutions of each register: what takes one deviation is tried in all of them before anything else.
-    fn solutions(&self) -> Vec<(PcrIndex, Vec<Solution>)> {
+    fn solutions(&self, patience: &mut Patience) -> Vec<(PcrIndex, Vec<Solution>)> {
         let mut open: Vec<(PcrIndex, &Register, Touching)> = self
             .registers
             .iter()
@@ -111,13 +135,13 @@ impl Search<'_> {
         let mut solutions = Vec::new();
         for depth in 1..=3_usize {
             open.retain(|(pcr, register, touching)| {
-                let affordable = MAX_EXTENDS.checked_div(register.digests.len()).unwrap_or(MAX_TRIES);
-                let mut tries = Tries { left: MAX_TRIES.min(affordable), deadline: self.deadline };
+                let mut tries = patience.tries(register);
                 let found = match depth {
                     1 => singles(register, touching, &mut tries),
                     2 => pairs(register, touching, &mut tries),
                     _ => triples(register, touching, &mut tries),
                 };
+                patience.charge(&tries);
                 let is_open = found.is_empty();
                 if !is_open {
                     solutions.push((*pcr, found));
@@ -156,19 +180,19 @@ struct Prepared {
     edits: Vec<Edit>,
 }
 
-/// What is left of the patience.
+/// Lists of digests that may still be tried for one register.
 struct Tries {
     left: usize,
-    deadline: Option<Instant>,
+    given: usize,
+    /// Extends that each costs at most.
+    each: usize,
 }
 
 impl Tries {
     fn one(&mut self) -> bool {
+        let enough = self.left > 0;
         self.left = self.left.saturating_sub(1);
-        if self.left.is_multiple_of(256) && self.deadline.is_some_and(|deadline| Instant::now() > deadline) {
-            self.left = 0;
-        }
-        self.left > 0
+        enough
     }
 }
 
@@ -237,6 +261,12 @@ impl Register {
         }
         let (indices, digests) = events.iter().copied().unzip();
         Self { indices, digests, prefix, target, tails }
+    }
+
+    /// Extends that one list costs at most, with what may have come later.
+    fn cost(&self) -> usize {
+        let tails = self.tails.iter().map(Vec::len).fold(0, usize::saturating_add);
+        self.digests.len().saturating_add(tails).saturating_add(1)
     }
 
     /// The same edits by position; `None` where one is about an event that is not in the list.

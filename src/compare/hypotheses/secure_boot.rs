@@ -6,6 +6,7 @@ use crate::bytes::Reader;
 use crate::compare::causes::Code;
 use crate::compare::model::Event;
 use crate::compare::topic::Topic;
+use crate::secure_boot::append_lists;
 use crate::tcg::PcrIndex;
 use crate::uefi::guid::{GLOBAL_VARIABLE, IMAGE_SECURITY_DATABASE};
 use crate::uefi::signature_list::SignatureList;
@@ -19,6 +20,7 @@ const KEYS: [&str; 4] = ["PK", "KEK", "db", "dbx"];
 
 pub(super) fn deviations(facts: &Facts<'_>) -> Vec<Deviation> {
     let mut all = kernel(facts);
+    all.extend(revocations(facts));
     let Some((index, event)) = variable(facts, "SecureBoot") else { return all };
     let state = event.data.as_deref().and_then(value).unwrap_or_default();
     let set = |to: &[u8]| Edit::Replace(index, facts.hash(&variable_data(GLOBAL_VARIABLE, "SecureBoot", to)));
@@ -74,6 +76,27 @@ fn without_keys(
         deviation.with(PCR, Edit::Replace(*index, digest))
     });
     (!keys.is_empty()).then_some(Deviation { code: Code::SecureBootKeys, ..all })
+}
+
+/// dbx after an update, as the firmware appends it; replaced with the update's lists; deleted.
+fn revocations(facts: &Facts<'_>) -> Vec<Deviation> {
+    let Some((index, event)) = variable(facts, "dbx") else { return Vec::new() };
+    let Some(old) = event.data.as_deref().and_then(value) else { return Vec::new() };
+    let with = |detail: String, content: &[u8]| {
+        let digest = facts.hash(&variable_data(IMAGE_SECURITY_DATABASE, "dbx", content));
+        Deviation::new(Code::Dbx, detail).with(PCR, Edit::Replace(index, digest))
+    };
+    let mut all = Vec::new();
+    for (name, update) in facts.dbx_updates {
+        if let Ok(appended) = append_lists(old, update) {
+            all.push(with(format!("dbx was updated with {name}"), &appended));
+        }
+        all.push(with(format!("dbx was replaced with {name}"), update));
+    }
+    if !old.is_empty() {
+        all.push(with("dbx was deleted".to_owned(), &[]));
+    }
+    all
 }
 
 /// With Secure Boot on the stub bypasses the firmware's check of its kernel, and with it the measurement (to 261).

@@ -5,7 +5,7 @@ use super::deviation::{Deviation, Edit};
 use crate::boot::Stage;
 use crate::compare::causes::Code;
 use crate::compare::topic::Topic;
-use crate::tcg::words::{OS_SEPARATOR, phase_runs};
+use crate::tcg::words::{NVPCR_SEPARATOR, OS_SEPARATOR, phase_runs};
 use crate::tcg::{Digest, PcrIndex};
 
 /// PCRs that get the `os-separator` (systemd-pcrosseparator.service).
@@ -15,6 +15,7 @@ pub(super) fn deviations(facts: &Facts<'_>) -> Vec<Deviation> {
     let mut all = other_stages(facts);
     all.extend(phases(facts));
     all.extend(barrier(facts));
+    all.extend(nvpcrs(facts));
     all
 }
 
@@ -64,4 +65,12 @@ fn barrier(facts: &Facts<'_>) -> Vec<Deviation> {
         }
     }
     [ran, did_not].into_iter().filter(|deviation| !deviation.edits.is_empty()).collect()
+}
+
+/// systemd's word behind the NvPCRs, from 259 on (systemd-pcrnvdone.service).
+fn nvpcrs(facts: &Facts<'_>) -> Option<Deviation> {
+    let expected = facts.of(9).any(|(_, event)| event.topic == Topic::NvPcrSeparator);
+    let word = Edit::Append(vec![facts.hash(NVPCR_SEPARATOR.as_bytes())]);
+    let detail = "systemd 259 or later extended nvpcr-separator behind its NvPCRs";
+    (!expected).then(|| Deviation::new(Code::Barrier, detail).with(PcrIndex::new(9), word))
 }

@@ -1,10 +1,12 @@
 //! Whole boots that may have happened instead of the expected one.
 
+use std::collections::BTreeSet;
+
 use super::merge;
 use crate::compare::causes::{Cause, Code};
-use crate::compare::model::Candidate;
+use crate::compare::model::{Candidate, Event};
 use crate::compare::nearest::Pair;
-use crate::tcg::PcrIndex;
+use crate::tcg::{Digest, PcrIndex};
 
 /// Another boot that may have happened instead of the expected one.
 #[derive(Debug, Clone)]
@@ -97,14 +99,15 @@ pub(super) fn siblings(candidate: &Candidate, all: &[Candidate]) -> Vec<Alternat
         .collect()
 }
 
-/// Alternatives that explain something and contradict nothing, those first that explain most with least.
+/// Alternatives that explain something and contradict nothing, those first that explain most with least; of equals the one
+/// whose events the log has.
 pub(super) fn nearest<'a>(
     pair: &Pair<'_>,
     differing: &[PcrIndex],
     alternatives: &'a [Alternative],
     most: usize,
 ) -> Vec<&'a Alternative> {
-    let mut scored: Vec<(usize, usize, &Alternative)> = Vec::new();
+    let mut scored: Vec<((usize, usize, usize), &Alternative)> = Vec::new();
     for alternative in alternatives {
         let matches = |pcr: &PcrIndex| pair.would_match(&alternative.candidate, *pcr);
         let contradicts = PcrIndex::all().any(|pcr| {
@@ -114,9 +117,19 @@ pub(super) fn nearest<'a>(
         });
         let explained = differing.iter().filter(|pcr| matches(pcr)).count();
         if explained > 0 && !contradicts {
-            scored.push((differing.len().saturating_sub(explained), alternative.reasons.len(), alternative));
+            let open = differing.len().saturating_sub(explained);
+            scored
+                .push(((open, alternative.reasons.len(), unseen(pair, &alternative.candidate)), alternative));
         }
     }
-    scored.sort_by_key(|(open, codes, _)| (*open, *codes));
-    scored.into_iter().take(most).map(|(_, _, alternative)| alternative).collect()
+    scored.sort_by_key(|(score, _)| *score);
+    scored.into_iter().take(most).map(|(_, alternative)| alternative).collect()
+}
+
+/// Measurements of a boot that the observed log does not have.
+fn unseen(pair: &Pair<'_>, candidate: &Candidate) -> usize {
+    let (Some(ours), Some(theirs)) = (&candidate.events, &pair.observation.events) else { return 0 };
+    let key = |event: &Event| Some((event.pcr, event.digests.get(pair.bank)?));
+    let seen: BTreeSet<(PcrIndex, Digest)> = theirs.iter().filter_map(key).collect();
+    ours.iter().filter_map(key).filter(|measured| !seen.contains(measured)).count()
 }

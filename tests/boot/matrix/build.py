@@ -1,11 +1,13 @@
 """What the cases are made of: UKIs, addons, small archives, signatures, variable stores, the disk."""
-import hashlib, os, shlex, shutil, struct, subprocess, sys, uuid
+import hashlib, json, os, shlex, shutil, struct, subprocess, sys, uuid
 
 from parts import Missing
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BOOT = os.path.dirname(HERE)
 OWNER = "11111111-2222-3333-4444-123456789abc"
+DATABASE = "d719b2cb-3d3a-4596-a3bc-dad00e67656f"
+SHIM_LOCK = "605dab50-e046-4300-abb6-3dd810dd8b23"
 # A kernel that checks its emulated timer gives up where the machine is busy.
 CONSOLE = "console=ttyS0 quiet panic=-1 no_timer_check"
 OSREL = 'ID=matrix\nNAME="Boot matrix"\nPRETTY_NAME="Boot matrix {0}"\nVERSION_ID={0}\n'
@@ -202,6 +204,65 @@ class Case:
             more = ["--xbootldr", self.xbootldr] if self.xbootldr else []
             self.run([sys.executable, os.path.join(BOOT, "mkdisk.py"), self.esp, self.disk, *self.disk_options, *more],
                      env=dict(os.environ, SOURCE_DATE_EPOCH="1700000000"))
+
+    # --- Secure Boot databases --------------------------------------------------------------------------------------
+
+    def stored(self, name, data, vendor=DATABASE, attributes=0x27):
+        """A variable of the store, as it is: raw bytes."""
+        entry = {"name": name, "guid": vendor, "attr": attributes, "data": data.hex()}
+        if attributes & 0x20:
+            entry["time"] = "ea0701010000000000000000" + 8 * "0"
+        text = json.dumps({"version": 2, "variables": [entry]})
+        self.enroll(["--set-json", self.input(f"{name}.json", text)])
+
+    def made(self, command, name):
+        """A file that a tool writes, named last on its command line."""
+        path = os.path.join(self.inputs, name)
+        self.run([*command, path])
+        return read(path)
+
+    def certificates(self, *names):
+        """Signature lists of certificates."""
+        return b"".join(self.made(["cert-to-efi-sig-list", "-g", OWNER, self.key(n + ".crt")], n + ".esl") for n in names)
+
+    def revoked(self, name):
+        """A signature list that names a certificate by the digest of its TBSCertificate, revoked for ever."""
+        return self.made(["cert-to-efi-hash-list", "-g", OWNER, "-s", "256", self.key(name + ".crt")], name + ".hash")
+
+    def digests(self, *images):
+        """A signature list of image digests."""
+        return self.made(["hash-to-efi-sig-list", *images], "images.esl")
+
+    def issue(self, name, issuer, ca=False):
+        """A key and its certificate, signed by an issuer of issue(); its own where that is the name."""
+        at = os.path.join(self.inputs, name)
+        self.run(["openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-keyout", at + ".key", "-out", at + ".csr"])
+        by = os.path.join(self.inputs, issuer)
+        signer = ["-signkey", at + ".key"] if name == issuer else ["-CA", by + ".crt", "-CAkey", by + ".key", "-CAcreateserial"]
+        extensions = self.input("extensions", f"basicConstraints=critical,CA:{'TRUE' if ca else 'FALSE'}\n")
+        self.run(["openssl", "x509", "-req", "-days", "3650", "-in", at + ".csr", *signer, "-extfile", extensions, "-out", at + ".crt"])
+        return at
+
+    def expired(self, name):
+        """A key and its own certificate, which was valid in 2011 only."""
+        at = os.path.join(self.inputs, name)
+        self.run(["openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-keyout", at + ".key", "-out", at + ".csr"])
+        for file, text in (("index", ""), ("serial", "01\n")):
+            self.input(file, text)
+        config = self.input("ca.conf", f"[ca]\ndefault_ca=x\n[x]\ndatabase={self.inputs}/index\nserial={self.inputs}/serial\n"
+                            f"new_certs_dir={self.inputs}\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n")
+        self.run(["openssl", "ca", "-config", config, "-batch", "-selfsign", "-keyfile", at + ".key", "-in", at + ".csr", "-notext",
+                  "-startdate", "20110101000000Z", "-enddate", "20111231000000Z", "-out", at + ".crt"])
+        return at
+
+    def firmware_too(self, *unknown):
+        """PCR 0 to 3 and 6 as well, from the firmware's file and the machine's shape."""
+        version = ".".join(self.run(["qemu-system-x86_64", "--version"]).split()[3].split(".")[:2])
+        self.predict += ["--firmware", self.code, "--machine", f"cpus=2,mem=1024,qemu={version}"]
+        self.pcrs += ["0", "1", "2", "3", "6", "8"]
+        self.unknown["1"] = "boot variables and tables of the machine"
+        for pcr in unknown:
+            self.unknown[pcr] = "build of the firmware"
 
 
 def read(path):

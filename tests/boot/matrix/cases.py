@@ -6,7 +6,7 @@ import json, os, shutil, struct, sys, uuid, zlib
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import mkdisk
-from build import (CONSOLE, OSREL, SBAT, bitmap, chid, cpio, devicetree, hwids, microcode, read, squash)
+from build import (CONSOLE, OSREL, OWNER, SBAT, SHIM_LOCK, bitmap, chid, cpio, devicetree, hwids, microcode, read, squash)
 
 CASES = {}
 LINUX_TYPE = uuid.UUID("0fc63daf-8483-4772-8e79-3d69d8477de4")
@@ -346,6 +346,98 @@ def _(c):
     c.pcrs.append("7")
     c.loader("systemd-sid")
     c.uki("systemd-sid", "EFI/Linux/matrix.efi", c.sections("systemd-sid", None, "matrix=setup"))
+
+
+def databases(c, suite, *unknown):
+    """Secure Boot with keys put in; loader and UKI 257 are signed by db."""
+    secure(c, suite, "systemd-257", "systemd-257")
+    c.firmware_too(*unknown)
+
+
+@case("secure-dbx-others", "Secure Boot, dbx with digests of other images, another certificate and the digest of one, firmware of trixie", more=True)
+def _(c):
+    databases(c, "trixie")
+    linux, _ = c.tiny()
+    c.stored("dbx", c.digests(linux) + c.certificates("KEK") + c.revoked("db2"))
+    c.predict[c.predict.index("--variables") + 1] = c.vars
+
+
+@case("secure-dbt", "Secure Boot, variables dbt and dbr exist, firmware of bookworm", more=True)
+def _(c):
+    databases(c, "bookworm")
+    c.stored("dbt", c.certificates("db2"))
+    c.stored("dbr", c.certificates("KEK"))
+    c.predict[c.predict.index("--variables") + 1] = c.vars
+
+
+@case("secure-db-digest", "Secure Boot, an unsigned UKI that db names by its digest behind a signed loader, firmware of sid", more=True)
+def _(c):
+    secure(c, "sid", "systemd-257", "systemd-257", sign=None)
+    c.firmware_too("0")
+    linux, _ = c.tiny()
+    c.stored("db", c.certificates("db2", "db") + c.digests(linux, c.esp + "/EFI/Linux/matrix.efi"))
+    c.predict[c.predict.index("--variables") + 1] = c.vars
+
+
+@case("secure-db-digests-only", "Secure Boot without a certificate in db: an unsigned UKI 254 started by the firmware of trixie", more=True)
+def _(c):
+    secure(c, "trixie", None, "systemd-254", sign=None)
+    c.firmware_too()
+    c.stored("db", c.digests(c.esp + "/EFI/BOOT/BOOTX64.EFI"))
+    c.predict[c.predict.index("--variables") + 1] = c.vars
+
+
+@case("secure-ca", "Secure Boot, db holds a CA only: a loader signed by its leaf, a UKI through an intermediate, firmware of bookworm", more=True)
+def _(c):
+    secure(c, "bookworm", "systemd-257", "systemd-257", sign=None)
+    c.firmware_too()
+    root, middle = c.issue("root", "root", ca=True), c.issue("middle", "root", ca=True)
+    one, two = c.issue("one", "root"), c.issue("two", "middle")
+    for key, path, more in ((one, "EFI/BOOT/BOOTX64.EFI", []), (two, "EFI/Linux/matrix.efi", ["--addcert", middle + ".crt"])):
+        image = c.parts.boot("systemd-257", "systemd-bootx64.efi") if not more else f"{c.esp}/{path}"
+        c.run(["sbsign", "--key", key + ".key", "--cert", key + ".crt", *more, "--output", f"{c.inputs}/signed", image])
+        c.put(f"{c.inputs}/signed", path)
+    c.stored("db", c.made(["cert-to-efi-sig-list", root + ".crt"], "root.esl"))
+    c.predict[c.predict.index("--variables") + 1] = c.vars
+
+
+@case("secure-expired", "Secure Boot, a key of db whose certificate was valid in 2011 only, firmware of sid", more=True)
+def _(c):
+    secure(c, "sid", None, "systemd-257", sign=None)
+    c.firmware_too("0")
+    old = c.expired("old")
+    image = c.esp + "/EFI/BOOT/BOOTX64.EFI"
+    c.run(["sbsign", "--key", old + ".key", "--cert", old + ".crt", "--output", image, image])
+    c.stored("db", c.made(["cert-to-efi-sig-list", old + ".crt"], "old.esl"))
+    c.predict[c.predict.index("--variables") + 1] = c.vars
+
+
+@case("secure-signed-twice", "Secure Boot, images signed twice: by a key of db second, by two keys of db in the other order, firmware of trixie", more=True)
+def _(c):
+    secure(c, "trixie", None, "systemd-257", keys=("db",), sign=None)
+    c.firmware_too()
+    c.loader("systemd-257", sign="db")
+    c.sign("db2", c.esp + "/EFI/BOOT/BOOTX64.EFI")
+    c.uki("systemd-257", "EFI/Linux/matrix.efi", c.sections("systemd-257", None, "matrix=twice"), sign="PK")
+    c.sign("db2", c.esp + "/EFI/Linux/matrix.efi")
+    c.addon("systemd-257", "loader/addons/a.addon.efi", [(".cmdline", b"addon=a")], sign="db")
+    c.stored("db", c.certificates("db2", "db"))
+    c.predict[c.predict.index("--variables") + 1] = c.vars
+
+
+@case("secure-keys-as-auth", "Secure Boot, the keys given as .auth, certificate and lists, not as a store, firmware of trixie", more=True)
+def _(c):
+    secure(c, "trixie", "systemd-257", "systemd-257", keys=("db", "db2"), sign="db2")
+    at = c.predict.index("--variables")
+    del c.predict[at:at + 2]
+    for name, certificates in (("PK", ["PK"]), ("db", ["db", "db2"])):
+        lists = c.input(name + ".lists", c.certificates(*certificates))
+        c.run(["sign-efi-sig-list", "-k", c.key("PK.key"), "-c", c.key("PK.crt"), name, lists, f"{c.inputs}/{name}.auth"])
+    # What virt-fw-vars puts into dbx where nobody gives one.
+    c.stored("dbx", c.digests(c.tiny()[0]))
+    c.predict += ["--pk", f"{c.inputs}/PK.auth", "--kek", c.key("KEK.crt"), "--key-owner", OWNER, "--db", f"{c.inputs}/db.auth",
+                  "--dbx", f"{c.inputs}/images.esl", "--dbt", "none", "--dbr", "none"]
+    c.firmware_too()
 
 
 # --- what lies beside a UKI ---------------------------------------------------------------------------------------------
@@ -802,6 +894,35 @@ def _(c):
     c.pcrs.append("14")
 
 
+@case("shim-moklistx", "shim with keys of the owner's, MokListX of others and a newer SbatLevel, Debian's systemd-boot, UKI of a MOK", more=True)
+def _(c):
+    c.firmware("bookworm", vars_="OVMF_VARS_4M.ms.fd")
+    c.enroll(["--add-mok", "11111111-2222-3333-4444-123456789abc", c.key("db2.crt")])
+    c.stored("MokListX", c.digests(c.tiny()[0]) + c.certificates("KEK"), SHIM_LOCK, 3)
+    c.stored("MokPolicy", b"\x01", SHIM_LOCK, 3)
+    c.stored("SbatLevel", b"sbat,1,2026010100\nshim,4\ngrub,5\n", SHIM_LOCK, 3)
+    c.predict += ["--variables", c.vars]
+    c.put(c.parts.file("shim-bookworm", "usr/lib/shim/shimx64.efi.signed"), "EFI/BOOT/BOOTX64.EFI")
+    c.put(c.parts.boot("sdboot-signed", "systemd-bootx64.efi.signed"), "EFI/BOOT/grubx64.efi")
+    c.uki("systemd-257", "EFI/Linux/matrix.efi", c.sections("systemd-257", None, "matrix=shim"), sign="db2")
+    c.conf("default matrix.efi")
+    c.pcrs.append("14")
+    c.firmware_too()
+
+
+@case("shim-sbat-policy", "shim asked for its latest SbatLevel, Secure Boot, systemd-boot and UKI of MOKs", more=True)
+def _(c):
+    c.firmware("trixie", vars_="OVMF_VARS_4M.ms.fd")
+    c.enroll(["--add-mok", "11111111-2222-3333-4444-123456789abc", c.key("db2.crt")])
+    c.stored("SbatPolicy", b"\x01", SHIM_LOCK, 7)
+    c.predict += ["--variables", c.vars]
+    c.put(c.parts.file("shim-trixie", "usr/lib/shim/shimx64.efi.signed"), "EFI/BOOT/BOOTX64.EFI")
+    c.put(c.parts.boot("sdboot-signed", "systemd-bootx64.efi.signed"), "EFI/BOOT/grubx64.efi")
+    c.uki("systemd-257", "EFI/Linux/matrix.efi", c.sections("systemd-257", None, "matrix=shim"), sign="db2")
+    c.conf("default matrix.efi")
+    c.pcrs.append("14")
+
+
 # --- GRUB, with its files on ext4 ---------------------------------------------------------------------------------------------
 
 GRUB_UUID = "11111111-2222-4333-8444-555555555501"
@@ -1052,8 +1173,6 @@ def _(c):
                 f"linux /{ostree}/vmlinuz-6\ninitrd /{ostree}/initramfs-6.img\n")
         c.text(f"loader/entries/ostree-{number}-fedora-coreos.conf", text, boot)
     grub_disk(c)
-
-
 # --- the tests of this test -------------------------------------------------------------------------------------------------
 
 def plain(c):
