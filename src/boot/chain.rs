@@ -151,12 +151,18 @@ pub struct GrubBoot {
     pub stopped: Option<String>,
     /// The menu is shown and waits for a key.
     pub waits: bool,
+    /// Whether the firmware has a setup decided something; it was taken to have one.
+    pub asked_for_setup: bool,
+    /// The module `peimage` is built in, which may start kernels in the firmware's place.
+    pub has_peimage: bool,
     /// The kernel that starts.
     pub kernel: Option<NamedImage>,
     /// Its command line, its path in front.
     pub command_line: Option<String>,
     /// Its initrds.
     pub initrds: Vec<InputId>,
+    /// The same boot with Secure Boot on, where modules are refused.
+    pub secure: Option<Box<Self>>,
 }
 
 /// One thing that GRUB does and that is measured.
@@ -186,9 +192,12 @@ impl GrubBoot {
             steps: Vec::new(),
             stopped: Some(reason),
             waits: false,
+            asked_for_setup: false,
+            has_peimage: false,
             kernel: None,
             command_line: None,
             initrds: Vec::new(),
+            secure: None,
         }
     }
 }

@@ -8,6 +8,7 @@ use super::text::utf16_units;
 use super::{BootChain, GrubBoot, GrubStep, InputId, NamedImage, Scenario, cc, firmware};
 use crate::grub::KernelStart;
 use crate::hashing::Segment;
+use crate::secure_boot::Shim;
 use crate::source::Blob;
 use crate::tcg::{EventType, PcrIndex};
 use crate::uki::Kernel;
@@ -17,18 +18,18 @@ const COMMAND: Rule = Rule {
     statement: "GRUB measures each command that it runs, after expansion, and the kernel's command line, without the NUL that \
                 ends them in the log",
     source: "GRUB grub-core/script/execute.c grub_script_execute_cmdline, grub-core/commands/tpm.c \
-             grub_tpm_verify_string; 2.06, 2.12",
+             grub_tpm_verify_string; 2.06, 2.12, 2.14",
 };
 const FILE: Rule = Rule {
     id: "grub-file",
     statement: "GRUB measures each file that it opens, whole and as it is stored, each time it opens it",
-    source: "GRUB grub-core/commands/tpm.c grub_tpm_verify_write; 2.06, 2.12",
+    source: "GRUB grub-core/commands/tpm.c grub_tpm_verify_write; 2.06, 2.12, 2.14",
 };
 const KERNEL: Rule = Rule {
     id: "grub-kernel",
-    statement: "under Secure Boot GRUB asks shim about the kernel, which measures it each time; how often differs from \
-                build to build",
-    source: "shim shim.c shim_verify; observed, see the table of builds",
+    statement: "the kernel is measured by shim, each time that GRUB asks about it, or by the firmware where GRUB has it load \
+                the kernel; which, and how often, differs from build to build",
+    source: "shim shim.c shim_verify; EDK2 CoreLoadImage; observed, see the table of builds",
 };
 const NOT_FOLLOWED: Rule = Rule {
     id: "grub",
@@ -49,10 +50,17 @@ pub(super) fn run(
         recorder.assume("pcr-14-unused", "nothing writes PCR 14: shim is not involved", &[14], "");
     }
     cc::grub_begins(name, recorder);
-    let Some(boot) = &chain.grub else {
+    let boot = chain.grub.as_ref();
+    let boot = boot.map(|boot| boot.secure.as_deref().filter(|_| scenario.secure_boot).unwrap_or(boot));
+    let Some(boot) = boot else {
         stopped(name, "its configuration was not given", chain.shim.is_some(), false, recorder);
         return Ok(None);
     };
+    if scenario.secure_boot && chain.shim.is_none() {
+        let reason = "what it does under Secure Boot where no shim started it was not observed";
+        stopped(name, reason, false, false, recorder);
+        return Ok(None);
+    }
     assume(boot, recorder);
     let start = start(boot, chain, scenario);
     let mut kernel_measured = false;
@@ -63,15 +71,19 @@ pub(super) fn run(
             GrubStep::File { name, input } => file(chain, name, *input, recorder),
             GrubStep::Kernel => {
                 kernel_measured = true;
-                if let Some(kernel) = &boot.kernel {
+                if let (Some(kernel), false) = (&boot.kernel, start.is_some_and(|start| start.at_boot)) {
                     start_kernel(kernel, start, name, scenario.secure_boot, recorder)?;
                 }
             }
         }
     }
     if let Some(reason) = &boot.stopped {
-        stopped(name, reason, chain.shim.is_some(), kernel_measured, recorder);
+        let measured = kernel_measured && start.is_some_and(|start| !start.at_boot);
+        stopped(name, reason, chain.shim.is_some(), measured, recorder);
         return Ok(None);
+    }
+    if let (Some(kernel), true) = (&boot.kernel, start.is_some_and(|start| start.at_boot)) {
+        start_kernel(kernel, start, name, scenario.secure_boot, recorder)?;
     }
     hand_over(chain, boot, start, recorder)
 }
@@ -81,7 +93,8 @@ fn assume(boot: &GrubBoot, recorder: &mut Recorder<'_>) {
     if boot.steps.is_empty() {
         return;
     }
-    let first = "GRUB lists the boot disk first (hd0), so its commands name it so";
+    let first =
+        "GRUB lists the boot disk first (hd0), so its commands name it so, and it searches no other disk";
     recorder.assume("grub-first-disk", first, &[8], "");
     let default = if boot.waits {
         "nobody presses a key while GRUB's menu is shown, so that the default entry boots"
@@ -89,12 +102,26 @@ fn assume(boot: &GrubBoot, recorder: &mut Recorder<'_>) {
         "nobody presses a key while GRUB starts, so that the default entry boots"
     };
     recorder.assume("grub-default-entry", default, &[4, 8, 9], "");
+    if boot.asked_for_setup {
+        let setup = "the firmware can restart into its setup (OsIndicationsSupported), so that GRUB has an entry for it";
+        recorder.assume("grub-firmware-setup", setup, &[8, 9], "");
+    }
 }
 
-/// How this build starts a kernel in this state of Secure Boot, where that was observed: behind a shim.
+/// How this build starts a kernel in this state of Secure Boot, where that was observed.
 fn start(boot: &GrubBoot, chain: &BootChain, scenario: &Scenario) -> Option<KernelStart> {
     let build = boot.build?;
-    chain.shim.as_ref()?;
+    let Some(shim) = &chain.shim else {
+        return if boot.has_peimage { build.direct_peimage } else { build.direct };
+    };
+    // Behind shim the signed images were observed, which have this module where the build knows it.
+    if build.direct_peimage.is_some() && !boot.has_peimage {
+        return None;
+    }
+    let version = Shim::of(&shim.image).ok().flatten().and_then(|shim| shim.version);
+    if version.map_or(0, |(major, _)| major) < build.shim {
+        return None;
+    }
     if scenario.secure_boot { build.secure } else { build.insecure }
 }
 
@@ -183,7 +210,7 @@ fn starts_linux(name: &str, recorder: &mut Recorder<'_>) {
     recorder.assume("grub-starts-linux", statement, &[5, 11, 12, 13], "");
 }
 
-/// The kernel's EFI stub, where it runs. GRUB passes `BOOT_IMAGE=` and the command line without a NUL behind it, and the
+/// The kernel's EFI stub, where it runs. GRUB passes `BOOT_IMAGE=` and the command line, up to 2.12 without a NUL behind it, and the
 /// initrds one behind the other, each but the last padded to four bytes.
 fn hand_over(
     chain: &BootChain,
@@ -207,7 +234,8 @@ fn hand_over(
     let Some(kernel) = boot.kernel.as_ref().filter(|_| start.enters_efi_stub) else { return Ok(None) };
     let facts = Kernel::parse(&kernel.image.file).map_err(|error| BootError::image(&kernel.name, error))?;
     let text = utf16_units(&format!("BOOT_IMAGE={}", boot.command_line.clone().unwrap_or_default()));
-    let raw = text.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+    let end = start.ends_with_nul.then_some(0);
+    let raw = text.iter().chain(end.iter()).flat_map(|unit| unit.to_le_bytes()).collect();
     let mut segments = Vec::new();
     for (index, input) in boot.initrds.iter().enumerate() {
         let Some(content) = content(chain, *input) else { continue };

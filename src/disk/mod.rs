@@ -5,6 +5,7 @@
 //! 2.11; *FAT*: Microsoft's "FAT32 File System Specification" 1.03; *DPS*: UAPI.2 "Discoverable Partitions
 //! Specification"; *EDK2*: `MdeModulePkg/Universal/Disk/PartitionDxe`, `FatPkg/EnhancedFatDxe`.
 
+mod ext4;
 mod extents;
 mod fat;
 mod folder;
@@ -12,6 +13,7 @@ mod gpt;
 mod tree;
 mod volume;
 
+pub use ext4::{ExtError, ExtVolume};
 pub use extents::{Extent, Extents};
 pub use fat::{FatError, FatKind, FatVolume};
 pub use folder::FolderVolume;

@@ -52,6 +52,15 @@ pub enum VolumeError {
         #[source]
         error: super::FatError,
     },
+    /// The ext4 file system is damaged, or larger than is read.
+    #[error("{path}: {error}")]
+    Ext {
+        /// What was to be read.
+        path: String,
+        /// What is wrong.
+        #[source]
+        error: Box<super::ExtError>,
+    },
     /// A link leads out of the folder that stands for the volume.
     #[error("{path}: is a link that leaves the folder")]
     LeavesFolder {

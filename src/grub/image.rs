@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::io;
 
 use super::build::GrubVersion;
+use super::module::Module;
 use crate::bytes::{ParseError, Reader};
 use crate::disk::{FatError, FatVolume};
 use crate::pe::{PeError, PeImage};
@@ -26,7 +27,7 @@ const PREFIX: u32 = 3;
 /// A GRUB image, taken apart.
 #[derive(Debug, Default)]
 pub struct GrubImage {
-    /// The build; `None` without `.sbat`.
+    /// The build, from `.sbat` or the module `normal`; `None` without both.
     pub version: Option<GrubVersion>,
     /// Names of the modules that are built in.
     pub modules: BTreeSet<String>,
@@ -74,6 +75,14 @@ impl GrubImage {
         Ok(found)
     }
 
+    /// The memory disk is squashfs, and the one of Debian's signed images since 2.12: a font, `/fonts/unicode.pf2`, and
+    /// nothing else. Those have the module `peimage`, too.
+    #[must_use]
+    pub fn has_debians_memory_disk(&self) -> bool {
+        let both = ["peimage", "squash4"].iter().all(|name| self.modules.contains(*name));
+        matches!(self.memdisk, Some(Err(_))) && both
+    }
+
     /// `struct grub_module_info64` and the `struct grub_module_header`s behind it, little endian.
     fn read_modules(&mut self, bytes: &[u8]) -> Result<(), GrubError> {
         let mut head = Reader::new(bytes);
@@ -92,7 +101,13 @@ impl GrubImage {
             let size = records.u32("grub_module_header.size")?;
             let data = records.take(u64::from(size).saturating_sub(8), "grub_module_header.size")?;
             match kind {
-                ELF => self.modules.extend(module_name(data)),
+                ELF => {
+                    if let Some(module) = Module::parse(data) {
+                        let shown = module.version.as_deref().map(GrubVersion::from_package);
+                        self.version = self.version.take().or(shown);
+                        self.modules.insert(module.name);
+                    }
+                }
                 CONFIG => self.early.push(text_to_nul(data)),
                 PREFIX => self.prefix = Some(text_to_nul(data)),
                 MEMDISK => {
@@ -103,14 +118,6 @@ impl GrubImage {
         }
         Ok(())
     }
-}
-
-/// The text of section `.modname` of a module (ELF).
-fn module_name(elf: &[u8]) -> Option<String> {
-    use object::{Object, ObjectSection};
-    let file = object::File::parse(elf).ok()?;
-    let data = file.section_by_name(".modname")?.data().ok()?;
-    Some(text_to_nul(data))
 }
 
 fn text_to_nul(bytes: &[u8]) -> String {

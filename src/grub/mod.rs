@@ -4,15 +4,16 @@
 //! and the files lie on a volume that can be read, both follow from them; the run ends at the first thing that they do
 //! not decide.
 //!
-//! Sources: GRUB 2.06 and 2.12 (`grub-core/script`, `grub-core/normal`, `grub-core/commands/tpm.c`); compared with real
-//! boots of Debian's signed builds.
+//! Sources: GRUB 2.06, 2.12 and 2.14 (`grub-core/script`, `grub-core/normal`, `grub-core/kern/dl.c`,
+//! `grub-core/commands`); compared with real boots of Debian's builds, signed and put together by `grub-mkimage`.
 
 mod build;
 mod image;
+mod module;
 mod run;
 mod script;
 
 pub use build::{GrubBuild, GrubVersion, KernelStart};
 pub use image::{GrubError, GrubImage};
-pub use run::{Grub, GrubFiles, Step, Stop, Trace};
+pub use run::{Grub, GrubFiles, GrubPartition, Step, Stop, Trace};
 pub use script::{Script, ScriptError};

@@ -35,6 +35,20 @@ impl Inputs {
         Ok(NamedImage { input: self.add(role, path, file), name: file_name(path).to_owned(), image })
     }
 
+    /// An image that may have been added under this name before, in this role.
+    pub(super) fn image_once(
+        &mut self,
+        role: InputRole,
+        path: &str,
+        file: &Blob,
+    ) -> Result<NamedImage, String> {
+        let name = shown(path);
+        let known = self.0.iter().position(|input| input.name == name && input.role == role);
+        let Some(index) = known else { return self.image(role, path, file) };
+        let image = PeImage::parse(file).map_err(|error| format!("{name}: {error}"))?;
+        Ok(NamedImage { input: InputId(index), name: file_name(path).to_owned(), image })
+    }
+
     fn companion(&mut self, role: InputRole, scope: Scope, path: &str, file: &Blob) -> CompanionFile {
         let input = self.add(role, path, file);
         CompanionFile { input, scope, name: file_name(path).to_owned(), file: file.clone() }

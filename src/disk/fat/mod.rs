@@ -121,6 +121,29 @@ impl FatVolume {
         self.kind
     }
 
+    /// `BS_VolID` as `1234-ABCD`; `None` where the boot sector has none.
+    #[must_use]
+    pub fn serial_number(&self) -> Option<String> {
+        let at = if self.kind == FatKind::Fat32 { 67 } else { 39 };
+        let mut bytes = [0; 4];
+        self.volume.read_exact_at(at, &mut bytes).ok()?;
+        let number = u32::from_le_bytes(bytes);
+        Some(format!("{:04X}-{:04X}", number >> 16, number & 0xFFFF))
+    }
+
+    /// The label: the name of the root folder's entry of that kind (`ATTR_VOLUME_ID`), not the boot sector's.
+    #[must_use]
+    pub fn volume_label(&self) -> Option<String> {
+        let bytes = match self.root {
+            Root::Cluster(cluster) => self.folder_bytes(cluster).ok()?,
+            Root::Fixed { offset, length } => self.volume.slice(offset, length)?.read(MAX_FOLDER).ok()?,
+        };
+        let mut entries = bytes.chunks_exact(32).take_while(|entry| entry.first() != Some(&0));
+        let label = entries.find(|entry| entry.first() != Some(&0xE5) && entry.get(11) == Some(&0x08))?;
+        let name = String::from_utf8_lossy(label.get(..11)?).into_owned();
+        Some(name.trim_end_matches(' ').to_owned())
+    }
+
     /// Finds what `path` names; `None` is the root folder.
     fn find(&self, path: &str) -> Result<Option<Option<Record>>, FatError> {
         let mut places: Vec<Record> = Vec::new();

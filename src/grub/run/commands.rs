@@ -1,21 +1,16 @@
 //! Commands: those that boots are made of, and the line that is measured for each.
 
+use super::search::Wanted;
 use super::{Flow, Grub, Step, Stop, stop};
+use crate::disk::Volume;
 use crate::grub::script::Word;
 
 /// Commands that neither open files nor decide anything; whether they succeed, the machine knows.
-const HARMLESS: [&str; 10] = [
-    "terminal_input",
-    "terminal_output",
-    "terminal",
-    "serial",
-    "clear",
-    "sleep",
-    "play",
-    "background_color",
-    "export",
-    "echo",
-];
+const HARMLESS: [&str; 8] =
+    ["serial", "clear", "sleep", "play", "background_color", "echo", "save_env", "gettext"];
+
+/// Terminals that are there without a module, or with the module of that name.
+const TERMINALS: [&str; 3] = ["console", "gfxterm", "serial"];
 
 impl Grub<'_> {
     /// Measures a command and runs it.
@@ -24,7 +19,7 @@ impl Grub<'_> {
         if arguments.is_empty() {
             return Ok(());
         }
-        self.trace.steps.push(Step::Command(arguments.join(" ")));
+        self.measure(Step::Command(arguments.join(" ")));
         let (invert, arguments) = match arguments.split_first() {
             Some((first, rest)) if first == "!" => (true, rest),
             _ => (false, arguments.as_slice()),
@@ -39,7 +34,11 @@ impl Grub<'_> {
         Ok(())
     }
 
-    fn dispatch(&mut self, name: &str, arguments: &[String]) -> Flow {
+    /// Runs a command, where there is such a one; else a function of that name.
+    pub(super) fn dispatch(&mut self, name: &str, arguments: &[String]) -> Flow {
+        if !self.has(name)? {
+            return self.call(name, arguments);
+        }
         self.succeeded = Some(true);
         match name {
             "[" => match arguments.split_last() {
@@ -51,32 +50,93 @@ impl Grub<'_> {
             "false" => self.succeeded = Some(false),
             "set" => return self.set(arguments),
             "unset" => arguments.iter().for_each(|name| self.environment.unset(name)),
+            "export" => arguments.iter().try_for_each(|name| self.environment.export(name))?,
             "insmod" => return self.insmod(arguments),
             "menuentry" => return self.add_entry(arguments, false),
             "submenu" => return self.add_entry(arguments, true),
             "setparams" => self.arguments = arguments.to_vec(),
-            "source" | "." => return self.run_file(one(name, arguments)?),
-            "configfile" => {
-                self.menu.clear();
-                let file = one(name, arguments)?;
-                self.run_file(file)?;
-                return self.run_menu();
-            }
-            "loadfont" => {
-                for font in arguments {
-                    if !font.starts_with(['(', '/']) {
-                        return Err(stop(format!("where GRUB finds the font {font} is not followed")));
-                    }
-                    self.succeeded = Some(self.open(font)?.is_some());
-                }
-            }
+            "source" | "." => return self.configuration(one(name, arguments)?),
+            "configfile" => return self.configfile(one(name, arguments)?),
+            "loadfont" => arguments.iter().try_for_each(|font| self.load_font(font))?,
+            "load_env" => return self.load_env(arguments),
+            "search" => return self.search(arguments),
+            "search.fs_uuid" => return self.search_by(Wanted::Uuid, arguments),
+            "search.fs_label" => return self.search_by(Wanted::Label, arguments),
+            "search.file" => return self.search_by(Wanted::File, arguments),
+            "blscfg" => return self.boot_loader_entries(arguments),
             "linux" | "linuxefi" => return self.linux(arguments),
             "initrd" | "initrdefi" => return self.initrd(arguments),
-            "boot" if self.loaded => {}
+            "boot" if self.loaded => return self.start(),
+            "terminal_input" | "terminal_output" => self.terminals(arguments)?,
+            "fwsetup" => self.ask_for_setup(arguments)?,
             _ if HARMLESS.contains(&name) => self.succeeded = None,
-            _ => return self.call(name, arguments),
+            _ => return Err(stop(format!("what the command '{name}' does is not followed"))),
         }
         Ok(())
+    }
+
+    /// A configuration with variables and a menu of its own.
+    fn configfile(&mut self, file: &str) -> Flow {
+        self.menu.clear();
+        self.environment = self.environment.inherited();
+        self.configuration(file)?;
+        self.run_menu()
+    }
+
+    /// A terminal whose module is not loaded would be looked for in `terminal.lst`.
+    fn terminals(&mut self, arguments: &[String]) -> Flow {
+        self.succeeded = None;
+        for name in arguments.iter().map(|name| name.trim_start_matches(['+', '-'])) {
+            let there = name == "console" || self.loaded_modules.contains(name);
+            if !TERMINALS.contains(&name) || !there {
+                return Err(stop(format!("which module GRUB loads for the terminal {name} is not followed")));
+            }
+        }
+        Ok(())
+    }
+
+    /// `fwsetup --is-supported`: firmware that has a setup says so (UEFI `OsIndicationsSupported`).
+    fn ask_for_setup(&mut self, arguments: &[String]) -> Flow {
+        let asks = self.build.is_some_and(|build| build.asks_for_setup);
+        if !asks || arguments != ["--is-supported"] {
+            return Err(stop("fwsetup restarts the machine into the firmware's setup"));
+        }
+        self.trace.asked_for_setup = true;
+        Ok(())
+    }
+
+    /// A font, by its file or by its name: on the memory disk where there is one, which holds Debian's, else in the prefix.
+    fn load_font(&mut self, font: &str) -> Flow {
+        let by_name = !font.starts_with(['(', '/']);
+        if by_name && self.image.memdisk.is_some() {
+            let there = match &self.image.memdisk {
+                Some(Ok(disk)) => matches!(disk.open(&format!("/fonts/{font}.pf2")), Ok(Some(_))),
+                _ => self.image.has_debians_memory_disk() && font == "unicode",
+            };
+            if !there {
+                return Err(stop(format!("where GRUB finds the font {font} is not followed")));
+            }
+            return Ok(());
+        }
+        let name = match by_name {
+            true => format!("{}/fonts/{font}.pf2", self.environment.plain("prefix")),
+            false => font.to_owned(),
+        };
+        if !by_name && self.secure {
+            return Err(stop(format!(
+                "whether GRUB takes the font {font} under Secure Boot is not followed"
+            )));
+        }
+        let file = self.open(&name)?;
+        let is_font =
+            file.as_ref().map(|file| file.read_prefix(12).is_ok_and(|head| head.ends_with(b"PFF2")));
+        match is_font {
+            Some(false) => Err(stop(format!("whether GRUB takes the font {name} is not followed"))),
+            found => {
+                self.succeeded = Some(found.is_some());
+                Ok(())
+            }
+        }
     }
 
     /// A function, or at last an assignment.
@@ -106,47 +166,89 @@ impl Grub<'_> {
         }
     }
 
-    fn assign(&mut self, name: &str, value: &str) -> Flow {
+    pub(super) fn assign(&mut self, name: &str, value: &str) -> Flow {
         self.environment.set(name, value.to_owned())?;
-        if name == "prefix" {
-            self.read_lists()?;
+        match name {
+            "prefix" => self.read_lists(),
+            "lang" | "locale_dir" => self.open_translation(),
+            "secondary_locale_dir" => Err(stop("translations of a second folder are not followed")),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// A module that is built in is there already; one that is not comes from a file.
     fn insmod(&mut self, arguments: &[String]) -> Flow {
         let name = one("insmod", arguments)?;
-        if self.image.modules.contains(name) {
-            return Ok(());
-        }
+        let loaded = if name.starts_with(['(', '/']) { self.load_file(name)? } else { self.load(name)? };
+        // Of a module that Secure Boot refuses it says so, too.
+        self.succeeded = Some(loaded || (self.secure && self.look_for_module(name)?));
+        Ok(())
+    }
+
+    /// Whether there is the file of a module.
+    fn look_for_module(&self, name: &str) -> Result<bool, Stop> {
+        let prefix = self.environment.plain("prefix");
         let file = if name.starts_with(['(', '/']) {
             name.to_owned()
         } else {
-            format!("{}/x86_64-efi/{name}.mod", self.environment.plain("prefix"))
+            format!("{prefix}/x86_64-efi/{name}.mod")
         };
-        match self.look(&file)? {
-            None => {
-                self.succeeded = Some(false);
-                Ok(())
+        Ok(self.look(&file)?.is_some())
+    }
+
+    /// `load_env [--file FILE] [--skip-sig]`: variables of a file of lines `name=value` behind its mark, padded with `#`
+    /// (GRUB `grub-core/commands/loadenv.c`, `grub-core/lib/envblk.c`).
+    fn load_env(&mut self, arguments: &[String]) -> Flow {
+        const MARK: &str = "# GRUB Environment Block\n";
+        const MAX_BLOCK: u64 = 64 << 10;
+        let (mut file, mut skips) = (None, false);
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--file" | "-f" => file = arguments.next().cloned(),
+                "--skip-sig" | "-s" => skips = true,
+                text if text.starts_with("--file=") => file = text.strip_prefix("--file=").map(str::to_owned),
+                _ => return Err(stop("load_env with names of variables is not followed")),
             }
-            Some(_) => Err(stop(format!("whether GRUB loads the module {file} is not followed"))),
         }
+        let name = file.unwrap_or_else(|| format!("{}/grubenv", self.environment.plain("prefix")));
+        let found = if skips { self.find(&name)?.map(|(_, file, _)| file) } else { self.open(&name)? };
+        let Some(found) = found else {
+            self.succeeded = Some(false);
+            return Ok(());
+        };
+        let bytes = found.read(MAX_BLOCK).map_err(|error| stop(format!("{name}: {error}")))?;
+        let text = String::from_utf8(bytes).map_err(|_| stop(format!("{name} is not UTF-8")))?;
+        let Some(lines) = text.strip_prefix(MARK) else {
+            self.succeeded = Some(false);
+            return Ok(());
+        };
+        if lines.contains('\\') {
+            return Err(stop(format!("{name} has values with backslashes, which are not followed")));
+        }
+        for line in lines.lines().filter(|line| !line.starts_with('#')) {
+            let Some((variable, value)) = line.split_once('=') else {
+                return Err(stop(format!("{name}: the line '{line}' has no =")));
+            };
+            self.assign(variable, value)?;
+        }
+        self.succeeded = Some(true);
+        Ok(())
     }
 
     /// The kernel's file is measured when it is opened, the kernel when shim is asked, then the command line.
     fn linux(&mut self, arguments: &[String]) -> Flow {
         let path = arguments.first().ok_or_else(|| stop("linux has no kernel"))?;
-        let Some(file) = self.open(path)? else {
+        let Some((on_volume, file, measured)) = self.find(path)? else {
             return Err(stop(format!("the kernel {path} is not there")));
         };
-        let on_volume = match self.trace.steps.last() {
-            Some(Step::File { path, .. }) => path.clone(),
-            _ => return Err(stop("the kernel lies on the memory disk")),
-        };
-        self.trace.steps.push(Step::Kernel { path: on_volume, file });
+        if !measured {
+            return Err(stop("the kernel lies on the memory disk"));
+        }
+        self.open(path)?;
+        self.measure(Step::Kernel { path: on_volume, file });
         let text = arguments.iter().map(|argument| quoted(argument)).collect::<Vec<_>>().join(" ");
-        self.trace.steps.push(Step::KernelCommandLine(text.clone()));
+        self.measure(Step::KernelCommandLine(text.clone()));
         self.trace.command_line = Some(text);
         self.trace.initrds.clear();
         self.loaded = true;
@@ -162,13 +264,14 @@ impl Grub<'_> {
             if name.starts_with("newc:") {
                 return Err(stop("initrd files with names of their own (newc:) are not followed"));
             }
-            let Some(file) = self.open(name)? else {
+            let Some((path, file, measured)) = self.find(name)? else {
                 return Err(stop(format!("the initrd {name} is not there")));
             };
-            let Some(Step::File { path, .. }) = self.trace.steps.last() else {
+            if !measured {
                 return Err(stop("an initrd lies on the memory disk"));
-            };
-            self.trace.initrds.push((path.clone(), file));
+            }
+            self.open(name)?;
+            self.trace.initrds.push((path, file));
         }
         Ok(())
     }

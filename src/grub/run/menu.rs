@@ -13,8 +13,6 @@ const WITH_VALUE: [&str; 5] = ["--class", "--users", "--hotkey", "--source", "--
 pub(super) struct MenuEntry {
     title: String,
     id: String,
-    /// The title and what follows it.
-    arguments: Vec<String>,
     /// Its commands.
     source: String,
     submenu: bool,
@@ -55,13 +53,9 @@ impl Grub<'_> {
         if self.menu.len() >= MAX_ENTRIES {
             return Err(stop("the menu has more entries than are followed"));
         }
-        self.menu.push(MenuEntry {
-            id: id.unwrap_or_else(|| title.clone()),
-            title,
-            arguments: plain,
-            source: source.to_owned(),
-            submenu,
-        });
+        let quoted = plain.iter().map(|argument| format!(" '{}'", argument.replace('\'', "'\\''")));
+        let source = format!("setparams{}\n{source}", quoted.collect::<String>());
+        self.menu.push(MenuEntry { id: id.unwrap_or_else(|| title.clone()), title, source, submenu });
         self.succeeded = Some(true);
         Ok(())
     }
@@ -69,12 +63,7 @@ impl Grub<'_> {
     /// Runs the entry that boots by itself.
     pub(super) fn run_menu(&mut self) -> Flow {
         if self.loaded {
-            // A kernel that the configuration itself loaded starts when the configuration ends.
-            return if self.menu.is_empty() {
-                Ok(())
-            } else {
-                Err(stop("a kernel is loaded outside the menu"))
-            };
+            return Err(stop("a kernel is loaded outside the menu, and not started"));
         }
         if self.menu.is_empty() {
             return Err(stop("the configuration has no menu entries: GRUB waits for commands"));
@@ -85,25 +74,71 @@ impl Grub<'_> {
         }
         self.trace.waits |= waits;
         let entry = self.default_entry()?;
-        if entry.submenu {
-            return Err(stop("the default entry is a submenu, which is not followed"));
-        }
-        self.environment.set("chosen", entry.title.clone())?;
-        let quoted = entry.arguments.iter().map(|argument| format!(" '{}'", argument.replace('\'', "'\\''")));
-        let text = format!("setparams{}\n{}", quoted.collect::<String>(), entry.source);
-        self.run_text("the default entry", &text)?;
-        if self.loaded { Ok(()) } else { Err(stop("the default entry starts no kernel")) }
+        self.run_entry(&entry)
     }
 
-    /// The entry in `default`, by number, title or id; the first one when there is no such entry.
-    fn default_entry(&self) -> Result<MenuEntry, Stop> {
-        let wanted = self.environment.plain("default");
-        let by_number = wanted.trim().parse::<usize>().ok();
-        let by_name = || self.menu.iter().position(|entry| entry.title == wanted || entry.id == wanted);
-        if by_number.is_none() && wanted.contains('>') {
-            return Err(stop("the default entry lies in a submenu, which is not followed"));
+    /// Runs an entry; a submenu's commands make a menu, whose default entry runs then (GRUB `grub_menu_execute_entry`).
+    fn run_entry(&mut self, entry: &MenuEntry) -> Flow {
+        if entry.submenu {
+            self.environment = self.environment.inherited_by_submenu();
+            self.environment.set("timeout", "0".to_owned())?;
+            self.menu.clear();
         }
+        let id = entry.id.replace('>', ">>");
+        let chosen = match self.environment.plain("chosen") {
+            "" => id,
+            outer => format!("{outer}>{id}"),
+        };
+        self.environment.set("chosen", chosen)?;
+        let (_, rest) = first_of(self.environment.plain("default"));
+        match rest.map(str::to_owned) {
+            Some(rest) => self.environment.set("default", rest)?,
+            None => self.environment.unset("default"),
+        }
+        self.run_text("the default entry", &entry.source)?;
+        if entry.submenu {
+            return self.nested(Self::run_menu);
+        }
+        if self.loaded { self.start() } else { Err(stop("the default entry starts no kernel")) }
+    }
+
+    /// An entry that has its commands ready: they begin with no `setparams`.
+    pub(super) fn push_entry(&mut self, id: String, title: String, source: String) -> Flow {
+        if self.menu.len() >= MAX_ENTRIES {
+            return Err(stop("the menu has more entries than are followed"));
+        }
+        self.menu.push(MenuEntry { id, title, source, submenu: false });
+        Ok(())
+    }
+
+    /// The entry in `default`, by number, title or id; the first one when there is no such entry. Behind a `>` stands the
+    /// one of the submenu.
+    fn default_entry(&self) -> Result<MenuEntry, Stop> {
+        let (wanted, _) = first_of(self.environment.plain("default"));
+        let digits = !wanted.is_empty() && wanted.bytes().all(|byte| byte.is_ascii_digit());
+        if wanted.starts_with(['+', '-', ' ']) || (wanted.len() > 1 && wanted.starts_with('0')) {
+            return Err(stop(format!("which entry the number '{wanted}' is is not followed")));
+        }
+        let by_number = if digits { wanted.parse::<usize>().ok() } else { None };
+        let name = wanted.replace(">>", ">");
+        let by_name = || self.menu.iter().position(|entry| entry.title == name || entry.id == name);
         let index = by_number.or_else(by_name).filter(|index| *index < self.menu.len()).unwrap_or(0);
         self.menu.get(index).cloned().ok_or_else(|| stop("the menu is empty"))
     }
+}
+
+/// The part before the first single `>`, and what follows it unless that is nothing.
+fn first_of(wanted: &str) -> (&str, Option<&str>) {
+    let mut from = 0;
+    while let Some(found) = wanted.get(from..).and_then(|rest| rest.find('>')) {
+        let at = from.saturating_add(found);
+        let next = at.saturating_add(1);
+        if wanted.get(next..).is_some_and(|rest| rest.starts_with('>')) {
+            from = next.saturating_add(1);
+            continue;
+        }
+        let rest = wanted.get(next..).filter(|rest| !rest.is_empty());
+        return (wanted.get(..at).unwrap_or_default(), rest);
+    }
+    (wanted, None)
 }

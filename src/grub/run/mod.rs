@@ -5,23 +5,27 @@
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
 
+mod bls;
 mod commands;
 mod environment;
 mod expansion;
 mod files;
 mod menu;
+mod modules;
+mod search;
 mod test;
 #[cfg(test)]
 mod tests;
+mod versions;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::build::GrubBuild;
 use super::image::GrubImage;
 use super::script::{Command, Script};
 use crate::source::Blob;
 
-pub use files::GrubFiles;
+pub use files::{GrubFiles, GrubPartition};
 
 /// Most commands that a run executes.
 const MAX_COMMANDS: usize = 20_000;
@@ -71,6 +75,10 @@ pub struct Trace {
     pub initrds: Vec<(String, Blob)>,
     /// The menu waits for a key unless nobody presses one.
     pub waits: bool,
+    /// Whether the firmware has a setup decided something; it was taken to have one.
+    pub asked_for_setup: bool,
+    /// The build, where it was known or showed.
+    pub build: Option<&'static GrubBuild>,
     /// Why it could not be followed to the start of a kernel.
     pub stopped: Option<Stop>,
 }
@@ -79,18 +87,32 @@ pub struct Trace {
 #[derive(Debug)]
 pub struct Grub<'a> {
     image: &'a GrubImage,
-    build: &'static GrubBuild,
+    build: Option<&'static GrubBuild>,
     files: &'a dyn GrubFiles,
+    /// Secure Boot is on, so that modules are refused.
+    secure: bool,
+    /// The device that GRUB was loaded from.
+    home: String,
     trace: Trace,
     environment: environment::Environment,
     functions: BTreeMap<String, Script>,
     menu: Vec<menu::MenuEntry>,
+    /// Modules that are built in or were loaded.
+    loaded_modules: BTreeSet<String>,
+    /// Which module brings a command (`command.lst`), once the list was read.
+    commands_of_modules: BTreeMap<String, String>,
+    /// `fs.lst` was read: a device without a file system makes GRUB load every module that it names.
+    knows_file_systems: bool,
+    /// The module `normal` runs; until then commands are the rescue parser's, which measures none.
+    normal: bool,
     /// Arguments of the entry or function that runs.
     arguments: Vec<String>,
     /// How the last command ended; `None` where that is not known.
     succeeded: Option<bool>,
     /// A kernel is loaded.
     loaded: bool,
+    /// It was started, so that nothing runs any more.
+    started: bool,
     commands: usize,
     depth: usize,
 }
@@ -103,67 +125,152 @@ fn stop(reason: impl Into<String>) -> Stop {
 }
 
 impl<'a> Grub<'a> {
-    /// GRUB as loaded from the file `path` of the device `device` (`hd0,gpt1`).
+    /// GRUB as loaded from the file `path` of the device `device` (`hd0,gpt1`). Without a build, the module `normal` that it
+    /// loads shows which one it is.
     #[must_use]
     pub fn new(
         image: &'a GrubImage,
-        build: &'static GrubBuild,
+        build: Option<&'static GrubBuild>,
         device: &str,
-        path: &str,
         files: &'a dyn GrubFiles,
     ) -> Self {
         Self {
             image,
             build,
             files,
+            secure: false,
+            home: device.to_owned(),
             trace: Trace::default(),
-            environment: environment::Environment::new(image, device, path),
+            environment: environment::Environment::new(image, device),
             functions: BTreeMap::new(),
             menu: Vec::new(),
+            loaded_modules: image.modules.clone(),
+            commands_of_modules: BTreeMap::new(),
+            knows_file_systems: false,
+            normal: image.modules.contains("normal"),
             arguments: Vec::new(),
             succeeded: Some(true),
             loaded: false,
+            started: false,
             commands: 0,
             depth: 0,
         }
     }
 
+    /// With Secure Boot on.
+    #[must_use]
+    pub fn secure(mut self, secure: bool) -> Self {
+        self.secure = secure;
+        self
+    }
+
     /// Runs from the start to the kernel.
     #[must_use]
     pub fn run(mut self) -> Trace {
-        if let Err(stop) = self.boot() {
-            self.trace.stopped = Some(stop);
+        let flow = self.boot();
+        if !self.started {
+            self.trace.stopped = Some(flow.err().unwrap_or_else(|| stop("no kernel starts")));
         }
+        self.trace.build = self.build;
         self.trace
     }
 
-    /// `grub_main`: the configuration that is built in, else `grub.cfg` in the prefix.
-    fn boot(&mut self) -> Flow {
-        let early: Vec<&str> = self.image.early.iter().flat_map(|text| text.lines()).collect();
-        let early: Vec<&str> = early.into_iter().map(str::trim).filter(|line| !line.is_empty()).collect();
-        match early.as_slice() {
-            [] => {
-                let name = format!("{}/grub.cfg", self.environment.plain("prefix"));
-                // Up to the last time it is only looked at.
-                for _ in 1..self.build.opens_configuration {
-                    self.open(&name)?;
-                }
-                self.normal(&name)
-            }
-            // The rescue parser runs it, which measures nothing.
-            [line] => match line.strip_prefix("normal ") {
-                Some(name) if !name.contains(['$', '"', '\'', ' ', '\\']) => self.normal(name),
-                _ => Err(stop(format!("its built-in configuration '{line}' is not followed"))),
-            },
-            _ => Err(stop("its built-in configuration of several commands is not followed")),
+    /// The kernel that was loaded starts: the run ends, from however deep.
+    fn start(&mut self) -> Flow {
+        self.started = true;
+        Err(stop("the kernel was started"))
+    }
+
+    /// Adds to what is measured: nothing is before the module `tpm` is there.
+    fn measure(&mut self, step: Step) {
+        let is_kernel = matches!(step, Step::Kernel { .. });
+        if is_kernel || self.loaded_modules.contains("tpm") {
+            self.trace.steps.push(step);
         }
     }
 
+    /// `grub_main`: the configuration that is built in, then `grub.cfg` in the prefix unless that ran another one.
+    fn boot(&mut self) -> Flow {
+        let early: Vec<String> =
+            self.image.early.iter().flat_map(|text| text.lines()).map(str::to_owned).collect();
+        for line in
+            early.iter().map(|line| line.trim()).filter(|line| !line.is_empty() && !line.starts_with('#'))
+        {
+            match line.strip_prefix("normal ") {
+                Some(name) if !name.contains(['$', '"', '\'', ' ', '\\']) && self.normal => {
+                    return self.start_normal(name);
+                }
+                _ => self.rescue(line)?,
+            }
+        }
+        if !self.normal && !self.load("normal")? {
+            return Err(stop(
+                "the module normal is not where GRUB looks for it: its rescue prompt waits for commands",
+            ));
+        }
+        let name = format!("{}/grub.cfg", self.environment.plain("prefix"));
+        self.start_normal(&name)
+    }
+
+    /// A line of the configuration that is built in, by the rescue parser (GRUB `grub-core/kern/rescue_parser.c`).
+    fn rescue(&mut self, line: &str) -> Flow {
+        let script =
+            Script::parse(line).map_err(|error| stop(format!("its built-in configuration, {error}")))?;
+        for command in &script.0 {
+            let Command::Simple(words) = command else {
+                return Err(stop(format!("its built-in configuration '{line}' is not followed")));
+            };
+            let arguments = self.expand(words)?;
+            let Some((name, arguments)) = arguments.split_first() else { continue };
+            let known = name == "set" || (name.starts_with("search.") && self.has(name)?);
+            if !known {
+                return Err(stop(format!("its built-in configuration '{line}' is not followed")));
+            }
+            let normal = std::mem::replace(&mut self.normal, false);
+            let flow = self.dispatch(name, arguments);
+            self.normal = normal;
+            flow?;
+        }
+        Ok(())
+    }
+
     /// The command `normal`: a configuration and then its menu.
-    fn normal(&mut self, name: &str) -> Flow {
+    fn start_normal(&mut self, name: &str) -> Flow {
+        let Some(build) = self.build else {
+            return Err(stop(
+                "its module normal does not show which build it is, or one that was not observed",
+            ));
+        };
+        // The module begins with loading this one; built in, it would look for it before there is a prefix.
+        if self.image.modules.contains("normal") {
+            if !self.image.modules.contains("gzio") {
+                return Err(stop("whether it loads the module gzio is not followed"));
+            }
+        } else {
+            self.load("gzio")?;
+        }
+        self.normal = true;
+        // Up to the last time it is only looked at. A file that was named is opened once.
+        let named = self.image.early.iter().any(|text| text.contains("normal "));
+        for _ in 1..if named { 1 } else { build.opens_configuration } {
+            self.open(name)?;
+        }
         self.read_lists()?;
-        self.run_file(name)?;
+        self.configuration(name)?;
         self.run_menu()
+    }
+
+    /// A configuration: while it runs, these variables name it (GRUB `grub-core/normal/main.c`, `read_config_file`).
+    fn configuration(&mut self, name: &str) -> Flow {
+        let outer = ["config_file", "config_directory"].map(|name| self.environment.plain(name).to_owned());
+        let (device, path) = self.locate(name)?;
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        self.environment.set("config_directory", format!("({device}){folder}"))?;
+        self.environment.set("config_file", name.to_owned())?;
+        self.run_file(name)?;
+        let [file, directory] = outer;
+        self.environment.set("config_file", file)?;
+        self.environment.set("config_directory", directory)
     }
 
     /// Runs a file, if there is one.

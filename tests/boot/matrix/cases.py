@@ -2,11 +2,14 @@
 
 The names of components are those of parts.py; which version of a package stands behind one is what the archive has.
 """
-import json
+import json, os, shutil, struct, sys, uuid, zlib
 
+sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import mkdisk
 from build import (CONSOLE, OSREL, OWNER, SBAT, SHIM_LOCK, bitmap, chid, cpio, devicetree, hwids, microcode, read, squash)
 
 CASES = {}
+LINUX_TYPE = uuid.UUID("0fc63daf-8483-4772-8e79-3d69d8477de4")
 
 
 def case(name, what, chroot=None, flip=None, more=False):
@@ -921,6 +924,256 @@ def _(c):
     c.pcrs.append("14")
 
 
+# --- GRUB, with its files on ext4 ---------------------------------------------------------------------------------------------
+
+GRUB_UUID = "11111111-2222-4333-8444-555555555501"
+# As grub-mkconfig of Debian writes it, shortened.
+GRUB_CFG = r"""if [ -s $prefix/grubenv ]; then
+  set have_grubenv=true
+  load_env
+fi
+if [ "${next_entry}" ] ; then
+   set default="${next_entry}"
+   set next_entry=
+   save_env next_entry
+   set boot_once=true
+else
+   set default="@DEFAULT"
+fi
+
+if [ x"${feature_menuentry_id}" = xy ]; then
+  menuentry_id_option="--id"
+else
+  menuentry_id_option=""
+fi
+
+export menuentry_id_option
+
+function savedefault {
+  if [ -z "${boot_once}" ]; then
+    saved_entry="${chosen}"
+    save_env saved_entry
+  fi
+}
+function load_video {
+  if [ x$feature_all_video_module = xy ]; then
+    insmod all_video
+  else
+    insmod efi_gop
+    insmod efi_uga
+  fi
+}
+
+if [ x$feature_default_font_path = xy ] ; then
+   font=unicode
+else
+    font="/usr/share/grub/unicode.pf2"
+fi
+
+if loadfont $font ; then
+  set gfxmode=auto
+  load_video
+  insmod gfxterm
+  set locale_dir=$prefix/locale
+  set lang=de_DE
+  insmod gettext
+fi
+terminal_output gfxterm
+if [ "${recordfail}" = 1 ] ; then
+  set timeout=30
+else
+  if [ x$feature_timeout_style = xy ] ; then
+    set timeout_style=menu
+    set timeout=1
+  else
+    set timeout=1
+  fi
+fi
+set menu_color_normal=cyan/blue
+function gfxmode {
+	set gfxpayload="${1}"
+}
+set linux_gfx_mode=
+export linux_gfx_mode
+menuentry 'Debian GNU/Linux' --class debian --class gnu-linux --class gnu --class os $menuentry_id_option 'gnulinux-simple-@UUID' {
+	load_video
+	insmod gzio
+	if [ x$grub_platform = xxen ]; then insmod xzio; insmod lzopio; fi
+	insmod part_gpt
+	insmod ext2
+	set root='hd0,gpt2'
+	if [ x$feature_platform_search_hint = xy ]; then
+	  search --no-floppy --fs-uuid --set=root --hint-bios=hd0,gpt2 --hint-efi=hd0,gpt2 --hint-baremetal=ahci0,gpt2  @UUID
+	else
+	  search --no-floppy --fs-uuid --set=root @UUID
+	fi
+	echo	'Loading Linux ...'
+	linux	/vmlinuz root=UUID=@UUID ro  @CONSOLE matrix=simple
+	echo	'Loading initial ramdisk ...'
+	initrd	/initrd.img
+}
+submenu 'Advanced options for Debian GNU/Linux' $menuentry_id_option 'gnulinux-advanced-@UUID' {
+	menuentry 'Debian GNU/Linux, with Linux' --class debian $menuentry_id_option 'gnulinux-advanced-entry' {
+		savedefault
+		insmod gzio
+		linux	/vmlinuz root=UUID=@UUID ro "matrix=a b" @CONSOLE
+		initrd	/initrd.img
+	}
+}
+@SETUP
+if [ -f  ${config_directory}/custom.cfg ]; then
+  source ${config_directory}/custom.cfg
+elif [ -z "${config_directory}" -a -f  $prefix/custom.cfg ]; then
+  source $prefix/custom.cfg
+fi
+"""
+GRUB_SETUP = """if [ "$grub_platform" = "efi" ]; then
+	fwsetup --is-supported
+	if [ "$?" = 0 ]; then
+		menuentry 'UEFI Firmware Settings' $menuentry_id_option 'uefi-firmware' {
+			fwsetup
+		}
+	fi
+fi
+"""
+ENVIRONMENT = b"# GRUB Environment Block\n"
+
+
+def grub_environment(c, **values):
+    text = ENVIRONMENT + b"".join(f"{name}={value}\n".encode() for name, value in values.items())
+    c.put(text + b"#" * (1024 - len(text)), "grub/grubenv", c.dir + "/boot-partition")
+
+
+def grub_files(c, suite, kernel=None):
+    """What grub-install puts into /boot, a kernel and an initrd."""
+    boot = c.dir + "/boot-partition"
+    modules = os.path.dirname(c.parts.file(f"grub-modules-{suite}", "usr/lib/grub/x86_64-efi/normal.mod"))
+    for name in os.listdir(modules):
+        if name.endswith((".mod", ".lst")):
+            c.put(os.path.join(modules, name), "grub/x86_64-efi/" + name, boot)
+    linux, initrd = c.tiny()
+    c.put(c.parts.kernel(kernel) if kernel else linux, "vmlinuz-6", boot)
+    os.symlink("vmlinuz-6", boot + "/vmlinuz")
+    c.put(initrd, "initrd.img", boot)
+    # A translation of no texts.
+    c.put(struct.pack("<7I", 0x950412DE, 0, 0, 28, 28, 0, 28), "grub/locale/de.mo", boot)
+    c.pcrs = ["4", "5", "8", "9", "11", "12", "13"]
+    return boot
+
+
+def grub_configuration(c, suite, default="0"):
+    setup = GRUB_SETUP if suite != "bookworm" else "menuentry 'UEFI Firmware Settings' --id uefi-firmware {\n\tfwsetup\n}\n"
+    text = GRUB_CFG.replace("@SETUP", setup).replace("@DEFAULT", default).replace("@CONSOLE", CONSOLE)
+    c.text("grub/grub.cfg", text.replace("@UUID", GRUB_UUID), c.dir + "/boot-partition")
+
+
+def shim_and_grub(c, suite, shim):
+    """Debian's signed chain, with the configuration that its installer leaves on the ESP."""
+    c.put(c.parts.file(f"shim-{shim}", "usr/lib/shim/shimx64.efi.signed"), "EFI/BOOT/BOOTX64.EFI")
+    c.put(c.parts.file(f"grub-signed-{suite}", "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed"), "EFI/BOOT/grubx64.efi")
+    stub = f"search.fs_uuid {GRUB_UUID} root hd0,gpt2 \nset prefix=($root)'/grub'\nconfigfile $prefix/grub.cfg\n"
+    c.text("EFI/debian/grub.cfg", stub)
+
+
+def grub_image(c, suite, modules):
+    """An image as grub-install makes it, with the module tpm, by the suite's grub-mkimage on its C library."""
+    chroot = c.chroot(suite, "ukify")
+    libraries = f"{chroot}/usr/lib/x86_64-linux-gnu"
+    loader = [f"{chroot}/lib64/ld-linux-x86-64.so.2", "--library-path", libraries]
+    early = c.input("early.cfg", f"search.fs_uuid {GRUB_UUID} root hd0,gpt2 \nset prefix=($root)'/grub'\n")
+    folder = os.path.dirname(c.parts.file(f"grub-modules-{suite}", "usr/lib/grub/x86_64-efi/kernel.img"))
+    out = os.path.join(c.inputs, "grub.efi")
+    c.run([*loader, c.parts.file(f"grub-tools-{suite}", "usr/bin/grub-mkimage"), "-O", "x86_64-efi", "-d", folder,
+           "-p", "/grub", "-c", early, "-o", out, *modules])
+    c.put(out, "EFI/BOOT/BOOTX64.EFI")
+
+
+def grub_disk(c, *options):
+    """An ESP, and /boot on ext4."""
+    table_sectors, total, start, size = 32, 192 * 2048, 2048, 80 * 2048
+    parts = [(mkdisk.ESP_TYPE, mkdisk.PART_GUID, start, start + size - 1, "esp"),
+             (LINUX_TYPE, mkdisk.XBOOTLDR_GUID, start + size, start + 2 * size - 1, "boot")]
+    table = b"".join(mkdisk.entry(*part) for part in parts).ljust(128 * 128, b"\0")
+    crc, first, last = zlib.crc32(table), 2 + table_sectors, total - 2 - table_sectors
+    esp, boot = c.disk + ".esp", c.disk + ".boot"
+    mkdisk.fat(esp, c.esp, size, 512, "ESP")
+    with open(boot, "wb") as file:
+        file.truncate(size * 512)
+    mke2fs = shutil.which("mke2fs", path=os.environ["PATH"] + ":/usr/sbin:/sbin") or "mke2fs"
+    c.run([mke2fs, "-q", "-t", "ext4", "-U", GRUB_UUID, "-E", f"hash_seed={GRUB_UUID}", "-L", "boot", *options,
+           "-d", c.dir + "/boot-partition", boot], env=dict(os.environ, E2FSPROGS_FAKE_TIME="1700000000"))
+    mbr = bytearray(512)
+    mbr[446:462] = struct.pack("<B3sB3sII", 0, b"\0\2\0", 0xEE, b"\xff\xff\xff", 1, total - 1)
+    mbr[510:512] = b"\x55\xaa"
+    with open(c.disk, "wb") as file:
+        file.truncate(total * 512)
+        file.write(mbr + mkdisk.header(1, total - 1, first, last, 2, crc, 512) + table)
+        mkdisk.copy(esp, file, start * 512)
+        mkdisk.copy(boot, file, (start + size) * 512)
+        file.seek((total - 1 - table_sectors) * 512)
+        file.write(table + mkdisk.header(total - 1, 1, first, last, total - 1 - table_sectors, crc, 512))
+    c.ready_disk = True
+
+
+def debian_grub(c, suite, kernel, shim, *options):
+    """The disk of Debian's installer, with Secure Boot and the keys of Microsoft."""
+    c.firmware(suite, vars_="OVMF_VARS_4M.ms.fd")
+    c.predict += ["--variables", c.vars]
+    shim_and_grub(c, suite, shim)
+    grub_files(c, suite, kernel)
+    grub_environment(c)
+    grub_configuration(c, suite)
+    grub_disk(c, *options)
+    c.pcrs += ["7", "14"]
+
+
+@case("grub-debian-12", "shim, Debian 12's GRUB and kernel 6.1, /boot on ext4, Secure Boot", more=True)
+def _(c):
+    debian_grub(c, "bookworm", "kernel-6.1", "bookworm")
+
+
+@case("grub-debian-13", "shim, Debian 13's GRUB and kernel 6.12, /boot on ext4 with a seed of checksums, Secure Boot")
+def _(c):
+    debian_grub(c, "trixie", "kernel-6.12", "trixie", "-O", "metadata_csum_seed")
+
+
+@case("grub-sid-submenu", "shim and sid's GRUB without Secure Boot: modules from disk, a saved default in a submenu", more=True)
+def _(c):
+    c.firmware("trixie")
+    shim_and_grub(c, "sid", "trixie")
+    grub_files(c, "sid")
+    grub_environment(c, saved_entry=f"gnulinux-advanced-{GRUB_UUID}>gnulinux-advanced-entry")
+    grub_configuration(c, "sid", "${saved_entry}")
+    grub_disk(c)
+
+
+@case("grub-modules-13", "an image of Debian 13's grub-mkimage without shim, its modules from ext4", more=True)
+def _(c):
+    c.firmware("bookworm")
+    grub_image(c, "trixie", ["ext2", "part_gpt", "search_fs_uuid", "tpm"])
+    boot = grub_files(c, "trixie")
+    c.put(c.parts.file("grub-tools-trixie", "usr/share/grub/unicode.pf2"), "grub/fonts/unicode.pf2", boot)
+    grub_environment(c)
+    grub_configuration(c, "trixie")
+    grub_disk(c)
+
+
+@case("grub-sid-bls", "an image of sid's grub-mkimage without shim: entries of the Boot Loader Specification as on Fedora CoreOS")
+def _(c):
+    c.firmware("trixie")
+    grub_image(c, "sid", ["ext2", "part_gpt", "search_fs_uuid", "tpm"])
+    boot = grub_files(c, "sid")
+    ostree = "ostree/fedora-coreos-0123"
+    c.put(boot + "/vmlinuz-6", ostree + "/vmlinuz-6", boot)
+    c.put(boot + "/initrd.img", ostree + "/initramfs-6.img", boot)
+    grub_environment(c, kernelopts="root=LABEL=root ro")
+    c.text("grub/grub.cfg", "set timeout=1\nload_env -f /grub/grubenv\nblscfg\n", boot)
+    for number in (1, 2, 10):
+        text = (f"title Fedora CoreOS (ostree:{number})\nversion {number}\n"
+                f"options $kernelopts ostree=/ostree/boot.1/fedora-coreos/0123/0 $nothing matrix=bls{number} {CONSOLE}\n"
+                f"linux /{ostree}/vmlinuz-6\ninitrd /{ostree}/initramfs-6.img\n")
+        c.text(f"loader/entries/ostree-{number}-fedora-coreos.conf", text, boot)
+    grub_disk(c)
 # --- the tests of this test -------------------------------------------------------------------------------------------------
 
 def plain(c):

@@ -11,6 +11,7 @@ SECURITY = ["bookworm-security", "trixie-security"]
 
 # name: (suite, package, file in it). A kernel's package is named by the meta package of its suite.
 BOOT = "usr/lib/systemd/boot/efi/"
+GRUB = "usr/lib/grub/x86_64-efi"
 PARTS = {
     "systemd-252": ("bookworm", "systemd-boot-efi", BOOT),
     "systemd-252-security": ("bookworm-security", "systemd-boot-efi", BOOT),
@@ -30,6 +31,14 @@ PARTS = {
     "shim-bookworm": ("bookworm", "shim-signed", "usr/lib/shim/"),
     "shim-trixie": ("trixie", "shim-signed", "usr/lib/shim/"),
     "sdboot-signed": ("trixie", "systemd-boot-efi-amd64-signed", BOOT),
+    "grub-signed-bookworm": ("bookworm", "grub-efi-amd64-signed", GRUB + "-signed/"),
+    "grub-signed-trixie": ("trixie", "grub-efi-amd64-signed", GRUB + "-signed/"),
+    "grub-signed-sid": ("sid", "grub-efi-amd64-signed", GRUB + "-signed/"),
+    "grub-modules-bookworm": ("bookworm", "grub-efi-amd64-bin", GRUB + "/"),
+    "grub-modules-trixie": ("trixie", "grub-efi-amd64-bin", GRUB + "/"),
+    "grub-modules-sid": ("sid", "grub-efi-amd64-bin", GRUB + "/"),
+    "grub-tools-trixie": ("trixie", "grub-common", "usr/bin/"),
+    "grub-tools-sid": ("sid", "grub2-common", "usr/bin/"),
     "refind": ("trixie", "refind", "usr/share/refind/refind/"),
 }
 
