@@ -3,24 +3,21 @@
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
 
+mod type1;
+mod type2;
+
 use std::sync::Arc;
 
-use super::choice::OPEN_QUOTES;
-use super::text::{MAX_FILE, assignments, efi_path, ends_with, file_name};
-use super::{Loader, LoaderChoice, Medium, WalkError, machine_suffix, shown};
-use crate::disk::{Volume, VolumeError};
-use crate::pe::PeImage;
-use crate::source::Blob;
-use crate::uki::{MAX_TEXT, SectionLookup, SectionSet, profile_count};
+use type1::{by_smbios, type1};
+use type2::type2;
 
-/// Assignments of `.osrel` that name and sort an entry.
-const RELEASE: [&str; 8] =
-    ["PRETTY_NAME", "IMAGE_ID", "NAME", "ID", "IMAGE_VERSION", "VERSION", "VERSION_ID", "BUILD_ID"];
+use super::text::ends_with;
+use super::{Loader, LoaderChoice, Medium, WalkError};
+use crate::disk::{Volume, VolumeError};
+use crate::source::Blob;
+
 const EMPTY_VALUE: &str =
     "it has an empty value, and whether this version of systemd-boot takes that for none is not known";
-
-/// Most profiles that systemd-boot shows of one UKI (`UNIFIED_PROFILES_MAX`).
-const MAX_PROFILES: usize = 256;
 
 /// An entry of the boot menu.
 #[derive(Debug, Clone)]
@@ -153,33 +150,6 @@ pub(super) fn find(
     Ok(entries)
 }
 
-/// Entries of the SMBIOS strings `io.systemd.boot.entries-extra:NAME=TEXT` (systemd `config_load_smbios_entries`; from 258).
-fn by_smbios(
-    volume: &Arc<dyn Volume>,
-    loader: &Loader,
-    rules: &Ids<'_>,
-    (strings, warnings): (&[Vec<u8>], &mut Vec<String>),
-    entries: &mut Vec<BootEntry>,
-) -> Result<(), WalkError> {
-    for string in strings {
-        let Some(rest) = string.strip_prefix(b"io.systemd.boot.entries-extra:") else { continue };
-        let Some(at) = rest.iter().position(|byte| *byte == b'=') else { continue };
-        let (name, text) = rest.split_at(at);
-        let text = text.get(1..).unwrap_or_default();
-        let name = String::from_utf8_lossy(name).into_owned();
-        if !is_entry_name(&name, ".conf") {
-            continue;
-        }
-        let path = format!("SMBIOS/{name}");
-        let file = Blob::from_bytes(text.to_vec());
-        match type1_entry(volume, &path, (&file, text), (loader, Some(&loader.path)), rules)? {
-            Ok(entry) => entries.push(entry),
-            Err(problem) => warnings.push(format!("{path}: {problem}, so systemd-boot passes it over")),
-        }
-    }
-    Ok(())
-}
-
 /// The id of an entry, in lower case; without its boot counter where the version leaves that out.
 fn id_of(name: &str, suffix: &str, rules: &Ids<'_>) -> String {
     let id = match split_counter(name, suffix) {
@@ -203,270 +173,6 @@ fn entry_files(
         }
     }
     Ok(files)
-}
-
-fn type2(
-    volume: &Arc<dyn Volume>,
-    loader: &Loader,
-    rules: &Ids<'_>,
-    warnings: &mut Vec<String>,
-    entries: &mut Vec<BootEntry>,
-) -> Result<(), WalkError> {
-    for (path, file) in entry_files(volume, "\\EFI\\Linux", ".efi")? {
-        match type2_profiles(volume, &path, &file, loader, rules) {
-            Ok(profiles) => entries.extend(profiles),
-            Err(Passed::Over(problem)) => {
-                warnings.push(format!("{}: {problem}, so systemd-boot passes it over", shown(&path)))
-            }
-            Err(Passed::Unread(why)) => {
-                let id = id_of(file_name(&path), ".efi", rules);
-                let source = EntrySource::Unread { path: path.clone(), why };
-                entries.push(BootEntry::new(id, source, volume, &file));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Why a file in `\EFI\Linux` makes no entry.
-enum Passed {
-    /// systemd-boot makes none of it.
-    Over(String),
-    /// systemd-boot reads the section table and `.osrel` alone, and so may make one of what is damaged elsewhere.
-    Unread(String),
-}
-
-impl From<String> for Passed {
-    fn from(problem: String) -> Self {
-        Self::Unread(problem)
-    }
-}
-
-/// The entries of one UKI; the error says why systemd-boot takes none.
-fn type2_profiles(
-    volume: &Arc<dyn Volume>,
-    path: &str,
-    file: &Blob,
-    loader: &Loader,
-    rules: &Ids<'_>,
-) -> Result<Vec<BootEntry>, Passed> {
-    let image = match PeImage::parse(file) {
-        Ok(image) => image,
-        Err(error) if file.read_prefix(2).is_ok_and(|start| start == b"MZ") => {
-            return Err(Passed::Unread(error.to_string()));
-        }
-        Err(error) => return Err(Passed::Over(error.to_string())),
-    };
-    if image.machine != loader.image.machine {
-        return Err(Passed::Over(format!("is for {}, not {}", image.machine, loader.image.machine)));
-    }
-    let lookup = if rules.profiles { SectionLookup::FirstExact } else { SectionLookup::LastByPrefix };
-    let profiles = if rules.profiles { profile_count(&image).clamp(1, MAX_PROFILES) } else { 1 };
-    let mut entries = Vec::new();
-    for profile in 0..u32::try_from(profiles).unwrap_or(1) {
-        let sections = if rules.profiles {
-            SectionSet::with_profile(&image, lookup, profile).map_err(|error| error.to_string())?
-        } else {
-            SectionSet::without_profiles(&image, lookup)
-        };
-        let Some(mut entry) = type2_entry(volume, path, file, (&sections, profile), rules)? else { continue };
-        let without_cmdline = profile > 0
-            && SectionSet::with_profile(&image, lookup, 0)
-                .is_ok_and(|first| matches!(first.get(".cmdline"), Ok(None)));
-        match rules.profiles_without_cmdline {
-            Some(false) if without_cmdline => break,
-            None if without_cmdline => {
-                let why = "whether this version of systemd-boot finds profiles behind one without .cmdline is not known";
-                entry.source = EntrySource::Unread { path: path.to_owned(), why: why.to_owned() };
-            }
-            _ => {}
-        }
-        entries.push(entry);
-    }
-    if entries.is_empty() {
-        return Err(Passed::Over("has no .osrel that names a system".to_owned()));
-    }
-    Ok(entries)
-}
-
-fn type2_entry(
-    volume: &Arc<dyn Volume>,
-    path: &str,
-    file: &Blob,
-    (sections, profile): (&SectionSet<'_>, u32),
-    rules: &Ids<'_>,
-) -> Result<Option<BootEntry>, String> {
-    let text = |name: &str| -> Result<Option<Vec<u8>>, String> {
-        let section = sections.get(name).map_err(|error| error.to_string())?;
-        section.map(|section| section.read(MAX_TEXT)).transpose().map_err(|error| error.to_string())
-    };
-    let Some(release) = text(".osrel")? else { return Ok(None) };
-    let profile_text = text(".profile")?.unwrap_or_default();
-    let mut fields = assignments(&release, b"=", rules.quotes());
-    let has_empty = fields.iter().any(|(key, value)| value.is_empty() && RELEASE.contains(&key.as_str()));
-    let open = if rules.empty_values.is_none() && has_empty {
-        Some(EMPTY_VALUE)
-    } else if rules.leaves_quotes_open(&release, b"=", &RELEASE)
-        || rules.leaves_quotes_open(&profile_text, b"=", &["ID"])
-    {
-        Some(OPEN_QUOTES)
-    } else {
-        None
-    };
-    if let Some(why) = open {
-        let source = EntrySource::Unread { path: path.to_owned(), why: why.to_owned() };
-        return Ok(Some(BootEntry::new(id_of(file_name(path), ".efi", rules), source, volume, file)));
-    }
-    if rules.empty_values == Some(false) {
-        // An assignment without a value takes an earlier one away.
-        let last = fields.clone();
-        let is_last = |key: &str, value: &str| {
-            last.iter().rfind(|(other, _)| other == key).is_some_and(|(_, text)| text == value)
-        };
-        fields.retain(|(key, value)| !value.is_empty() && is_last(key, value));
-    }
-    // The first of these names that is there, the value may be empty (systemd `bootspec_pick_name_version_sort_key`).
-    let first = |names: &[&str]| -> Option<String> {
-        let last_of = |name: &&str| fields.iter().rfind(|(key, _)| key == name);
-        names.iter().find_map(last_of).map(|(_, value)| value.clone())
-    };
-    let Some(title) = first(&["PRETTY_NAME", "IMAGE_ID", "NAME", "ID"]) else { return Ok(None) };
-    let base_id = id_of(file_name(path), ".efi", rules);
-    let id = match profile {
-        0 => base_id.clone(),
-        number => {
-            let profile = assignments(&profile_text, b"=", rules.quotes());
-            let name = profile.into_iter().rfind(|(key, _)| key == "ID");
-            let name = name.filter(|(_, id)| !id.is_empty() || rules.empty_values != Some(false));
-            format!("{base_id}@{}", name.map_or(number.to_string(), |(_, id)| id.to_ascii_lowercase()))
-        }
-    };
-    let (tries_left, tries_done) = counters(file_name(path), ".efi");
-    Ok(Some(BootEntry {
-        id,
-        base_id,
-        title: Some(title),
-        sort_key: first(&["IMAGE_ID", "ID"]),
-        version: first(&["IMAGE_VERSION", "VERSION", "VERSION_ID", "BUILD_ID"]),
-        machine_id: None,
-        profile,
-        tries_left,
-        tries_done,
-        source: EntrySource::Type2(path.to_owned()),
-        volume: Arc::clone(volume),
-        file: file.clone(),
-    }))
-}
-
-fn type1(
-    volume: &Arc<dyn Volume>,
-    (loader, own_path): (&Loader, Option<&str>),
-    rules: &Ids<'_>,
-    warnings: &mut Vec<String>,
-    entries: &mut Vec<BootEntry>,
-) -> Result<(), WalkError> {
-    for (path, file) in entry_files(volume, "\\loader\\entries", ".conf")? {
-        let text = file.read(MAX_FILE).map_err(|error| VolumeError::Io { path: shown(&path), error })?;
-        match type1_entry(volume, &path, (&file, &text), (loader, own_path), rules)? {
-            Ok(entry) => entries.push(entry),
-            Err(problem) => {
-                warnings.push(format!("{}: {problem}, so systemd-boot passes it over", shown(&path)))
-            }
-        }
-    }
-    Ok(())
-}
-
-/// One entry file (systemd `boot_entry_add_type1`); the inner error says why systemd-boot passes it over.
-fn type1_entry(
-    volume: &Arc<dyn Volume>,
-    path: &str,
-    (file, text): (&Blob, &[u8]),
-    (loader, own_path): (&Loader, Option<&str>),
-    rules: &Ids<'_>,
-) -> Result<Result<BootEntry, String>, WalkError> {
-    // Boot counters are in the names of files only.
-    let is_file = path.starts_with('\\');
-    let id =
-        if is_file { id_of(file_name(path), ".conf", rules) } else { file_name(path).to_ascii_lowercase() };
-    let (tries_left, tries_done) = if is_file { counters(file_name(path), ".conf") } else { (None, None) };
-    let source = EntrySource::Type2(String::new());
-    let mut entry = BootEntry { tries_left, tries_done, ..BootEntry::new(id, source, volume, file) };
-    let mut program: Option<(&'static str, String)> = None;
-    let (mut initrds, mut options, mut extras, mut devicetree) =
-        (Vec::new(), None::<String>, Vec::new(), None);
-    if rules.leaves_quotes_open(text, b" \t", &[]) {
-        let source = EntrySource::Unread { path: path.to_owned(), why: OPEN_QUOTES.to_owned() };
-        return Ok(Ok(BootEntry::new(entry.id, source, volume, file)));
-    }
-    let pairs = assignments(text, b" \t", rules.quotes());
-    if rules.empty_values.is_none() && pairs.iter().any(|(_, value)| value.is_empty()) {
-        let source = EntrySource::Unread { path: path.to_owned(), why: EMPTY_VALUE.to_owned() };
-        return Ok(Ok(BootEntry::new(entry.id, source, volume, file)));
-    }
-    let present =
-        |value: String| Some(value).filter(|value| !value.is_empty() || rules.empty_values == Some(true));
-    for (key, value) in pairs {
-        match key.as_str() {
-            "title" => entry.title = present(value),
-            "sort-key" => entry.sort_key = present(value),
-            "version" => entry.version = present(value),
-            "machine-id" => entry.machine_id = present(value),
-            "profile" if rules.type1_profile => entry.profile = value.parse().unwrap_or(entry.profile),
-            "linux" | "efi" | "uki" => {
-                let key = match key.as_str() {
-                    "linux" => "linux",
-                    "efi" => "efi",
-                    _ if rules.type1_uki => "uki",
-                    _ => continue,
-                };
-                // Before there was `uki` the last of several lines counted, whatever its key (257.13, booted).
-                if rules.type1_uki && program.as_ref().is_some_and(|(other, _)| *other != key) {
-                    return Ok(Err("names programs of two kinds".to_owned()));
-                }
-                program = Some((key, efi_path(&value)));
-            }
-            "uki-url" if rules.type1_uki => {
-                if program.as_ref().is_some_and(|(other, _)| *other != "uki-url") {
-                    return Ok(Err("names programs of two kinds".to_owned()));
-                }
-                if value.starts_with(':') {
-                    return Ok(Err("has a path relative to the URL that the disk came from".to_owned()));
-                }
-                program = Some(("uki-url", value));
-            }
-            "architecture" => {
-                let own = machine_suffix(loader.image.machine);
-                if own.is_none_or(|own| !own.eq_ignore_ascii_case(&value)) {
-                    return Ok(Err(format!("is for architecture {value}")));
-                }
-            }
-            "initrd" => initrds.push(efi_path(&value)),
-            "devicetree" => devicetree = Some(efi_path(&value)),
-            "options" => {
-                options = match (options, present(value)) {
-                    (Some(text), value) => Some(format!("{text} {}", value.as_deref().unwrap_or("(null)"))),
-                    (None, value) => value,
-                };
-            }
-            "extra" if rules.type1_extra => extras.push(efi_path(&value)),
-            _ => {}
-        }
-    }
-    let Some((key, program)) = program else { return Ok(Err("names no program".to_owned())) };
-    if key == "efi" && own_path.is_some_and(|own| program.eq_ignore_ascii_case(own)) {
-        return Ok(Err("is systemd-boot itself".to_owned()));
-    }
-    if key != "uki-url" && volume.open(&program)?.is_none() {
-        return Ok(Err(format!("there is no {}", shown(&program))));
-    }
-    if key != "linux" {
-        // systemd `initrd_prepare`: of other kinds the lines mean nothing.
-        initrds.clear();
-    }
-    entry.source =
-        EntrySource::Type1 { path: path.to_owned(), key, program, initrds, options, extras, devicetree };
-    Ok(Ok(entry))
 }
 
 fn is_entry_name(name: &str, suffix: &str) -> bool {
