@@ -143,7 +143,7 @@ pub(super) struct BootArgs {
     confidential_vm: bool,
     /// Firmware under the image; named, its profile also settles PCR 2, 3 and 6 [default: ovmf, PCR 2, 3, 6 unknown]
     #[arg(long, value_name = "NAME", value_parser = platform_parser(), help_heading = "Machine")]
-    platform: Option<Platform>,
+    platform: Option<&'static Platform>,
     /// The machine's shape as some firmware measures it: cpus=N,mem=MIB[,qemu=VERSION]
     #[arg(long, value_name = "SHAPE", value_parser = parse_machine, help_heading = "Machine")]
     machine: Option<Machine>,
@@ -534,7 +534,7 @@ fn request(
 }
 
 /// The banks of the platform's TPM, as far as the recorded boots have them; else theirs.
-fn default_banks(platform: Platform, baselines: &[RecordedPlatform]) -> Vec<HashAlgorithm> {
+fn default_banks(platform: &Platform, baselines: &[RecordedPlatform]) -> Vec<HashAlgorithm> {
     let recorded: Option<&RecordedPlatform> = baselines.first();
     let in_logs = |bank: &HashAlgorithm| recorded.is_none_or(|recorded| recorded.part.banks.contains(bank));
     let banks: Vec<HashAlgorithm> = platform.banks.iter().copied().filter(in_logs).collect();
@@ -812,8 +812,8 @@ pub(super) fn stage_parser() -> impl clap::builder::TypedValueParser<Value = Sta
         .try_map(|name| name.parse::<Stage>())
 }
 
-fn platform_parser() -> impl clap::builder::TypedValueParser<Value = Platform> {
+fn platform_parser() -> impl clap::builder::TypedValueParser<Value = &'static Platform> {
     use clap::builder::TypedValueParser;
-    clap::builder::PossibleValuesParser::new(Platform::ALL.iter().map(|platform| platform.id))
-        .try_map(|id| id.parse::<Platform>())
+    clap::builder::PossibleValuesParser::new(Platform::all().iter().map(|platform| platform.id.as_str()))
+        .try_map(|id| id.parse::<&'static Platform>())
 }
