@@ -481,7 +481,7 @@ fn scenario(variables: &SecureBootVariables) -> Scenario {
     };
     let policy = SecureBootPolicy { variables: variables.clone(), ..SecureBootPolicy::default() };
     Scenario {
-        platform: Platform::default(),
+        platform: <&Platform>::default(),
         secure_boot: variables.state() == Some(true),
         secure_boot_support: support,
         secure_boot_policy: Some(Arc::new(policy)),

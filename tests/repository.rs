@@ -2,11 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
 
 const TEXTS: [&str; 5] =
     ["CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "fixtures/README.md", "tests/boot/README.md"];
 /// Folders of the repository: a word in backquotes that starts with one is a path.
-const FOLDERS: [&str; 7] = ["src/", "tests/", "fixtures/", "docs/", "schemas/", "contrib/", "benches/"];
+const FOLDERS: [&str; 8] =
+    ["platforms/", "src/", "tests/", "fixtures/", "docs/", "schemas/", "contrib/", "benches/"];
 
 #[test]
 fn texts_name_files_that_exist() {
@@ -29,4 +33,43 @@ fn texts_name_files_that_exist() {
     }
     assert!(missing.is_empty(), "{missing:#?}");
     assert!(found > 10, "{found} paths");
+}
+
+/// What newcomers edit by hand follows the schema, and the program shows all of it.
+#[test]
+fn platforms_follow_their_schema() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &Path| -> Value {
+        let text = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    let schema = read(&root.join("schemas/platform.schema.json"));
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let run = Command::new(env!("CARGO_BIN_EXE_premeasure")).args(["platforms", "--json"]).output();
+    let shown: Value = serde_json::from_slice(&run.expect("it runs").stdout).expect("JSON");
+    let shown = shown.as_array().expect("a list");
+    let files = std::fs::read_dir(root.join("platforms")).expect("a folder");
+    let mut found = 0;
+    for file in files {
+        let path = file.expect("an entry").path();
+        let platform = read(&path);
+        let errors: Vec<String> = validator.iter_errors(&platform).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{}: {errors:#?}", path.display());
+        assert_eq!(platform["id"].as_str(), path.file_stem().and_then(|stem| stem.to_str()));
+        let entry = shown.iter().find(|entry| entry["id"] == platform["id"]);
+        let entry = entry.unwrap_or_else(|| panic!("{} is not in FILES", path.display()));
+        for member in [
+            "title",
+            "evidence",
+            "unknown",
+            "banks",
+            "separator_only",
+            "measures_calling",
+            "exit_boot_services",
+        ] {
+            assert_eq!(entry[member], platform[member], "{}: {member}", path.display());
+        }
+        found += 1;
+    }
+    assert_eq!(found, shown.len());
 }

@@ -57,7 +57,8 @@ pub(super) fn power_on(chain: &BootChain, scenario: &Scenario, recorder: &mut Re
         return;
     }
     // A machine that nobody described may have devices with firmware of their own.
-    let separator_only = if scenario.platform_declared { scenario.platform.separator_only } else { &[] };
+    let separator_only =
+        if scenario.platform_declared { scenario.platform.separator_only.as_slice() } else { &[] };
     if !separator_only.is_empty() {
         recorder.assume(
             "no-option-roms",
@@ -92,7 +93,9 @@ pub(super) fn power_on(chain: &BootChain, scenario: &Scenario, recorder: &mut Re
         );
     }
     secure_boot::measure_variables(scenario, recorder);
-    calling(recorder);
+    if scenario.platform.measures_calling != Some(false) {
+        calling(recorder);
+    }
     for pcr in 0..=6 {
         separator(recorder, pcr, &SEPARATOR);
     }

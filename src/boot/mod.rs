@@ -46,7 +46,7 @@ pub use firmware_image::FirmwareImage;
 pub use linux::KernelRules;
 pub use measurement::{Assumption, Content, Gap, GapCode, Measurement, NotCovered, Rule, Source};
 pub use ovmf::Machine;
-pub use platform::{Declarable, GuestSupport, Platform};
+pub use platform::{Declarable, Evidence, GuestSupport, Platform, Published, UnknownPlatform};
 pub use recorded::RecordedPlatform;
 pub use recorder::Recording;
 pub use replay::{BootError, replay};

@@ -1,42 +1,128 @@
-//! Platforms: what the firmware under the image does, as data.
+//! Platforms: what the firmware under the image does, read from the files in `platforms/`.
+
+mod builds;
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
+use serde::{Deserialize, Serialize};
+
+use builds::Builds;
+pub(super) use builds::{Build, MeasuredVolume, Volume};
+
+use super::ExitBootServices;
 use crate::tcg::HashAlgorithm;
 
-/// The firmware's share of the measurements.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The files, by the id of their platform; the first is what is taken when nobody names one.
+const FILES: [(&str, &str); 5] = [
+    ("ovmf", include_str!("../../platforms/ovmf.json")),
+    ("gce", include_str!("../../platforms/gce.json")),
+    ("azure", include_str!("../../platforms/azure.json")),
+    ("aws-nitrotpm", include_str!("../../platforms/aws-nitrotpm.json")),
+    ("generic-uefi", include_str!("../../platforms/generic-uefi.json")),
+];
+/// A file that can't be read is left out; a test reads them all.
+static ALL: LazyLock<Vec<Platform>> =
+    LazyLock::new(|| FILES.iter().filter_map(|(_, text)| Platform::parse(text).ok()).collect());
+/// Of which nothing is known.
+static NOTHING: Platform = Platform {
+    id: String::new(),
+    title: String::new(),
+    evidence: Vec::new(),
+    unknown: Vec::new(),
+    banks: Vec::new(),
+    separator_only: Vec::new(),
+    firmware_version: None,
+    secure_boot: None,
+    measures_calling: None,
+    measures_dbr: None,
+    exit_boot_services: Vec::new(),
+    images_may_move: false,
+    declarable: None,
+    guest_registers: GuestSupport::Alone,
+    published: Vec::new(),
+    builds: Builds::NONE,
+};
+
+/// The firmware's share of the measurements: one file of `platforms/`, which `schemas/platform.schema.json` describes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Platform {
     /// The word on the command line and in documents.
-    pub id: &'static str,
+    pub id: String,
     /// What it is.
-    pub description: &'static str,
+    pub title: String,
     /// Where the facts come from.
-    pub evidence: &'static str,
+    pub evidence: Vec<Evidence>,
     /// What is not known of it.
-    pub unknown: &'static str,
+    pub unknown: Vec<String>,
     /// Banks that its TPM has: those that are computed when nobody asks for others.
-    pub banks: &'static [HashAlgorithm],
+    #[serde(deserialize_with = "banks")]
+    pub banks: Vec<HashAlgorithm>,
     /// PCRs that hold nothing but the firmware's separator on the machines that were seen: no option ROMs, no
     /// configuration of drivers.
-    pub separator_only: &'static [u8],
+    pub separator_only: Vec<u8>,
     /// How the text of `EV_S_CRTM_VERSION` begins; `None` where builds differ.
-    pub firmware_version: Option<&'static str>,
+    pub firmware_version: Option<String>,
     /// Its firmware has Secure Boot, on or off; `None` where builds differ.
     pub secure_boot: Option<bool>,
+    /// Its firmware measures the text "Calling EFI Application from Boot Option"; `None` where that is not known, and taken
+    /// for granted.
+    pub measures_calling: Option<bool>,
     /// Its firmware measures the variable `dbr` where it exists; `None` where that is not known.
     pub measures_dbr: Option<bool>,
+    /// How the kernel's calls of `ExitBootServices` may turn out.
+    pub exit_boot_services: Vec<ExitBootServices>,
     /// Its firmware measures images and partition table into PCR 2 on some machines, which nobody but a log tells.
     pub images_may_move: bool,
     /// What of it is known once somebody declares facts; `None` where nothing is.
     pub declarable: Option<Declarable>,
     /// The measurement registers of its TDX guests.
     pub guest_registers: GuestSupport,
+    /// Values that others published. They are for information, and never predicted.
+    #[serde(default)]
+    pub published: Vec<Published>,
+    /// Builds of its firmware whose volumes are known.
+    #[serde(flatten)]
+    pub(super) builds: Builds,
+}
+
+/// Something that shows facts about a platform.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// What it is, or what it shows.
+    pub what: String,
+    /// Where it is, or who published it.
+    #[serde(rename = "where")]
+    pub place: String,
+    /// The day, month, year or period that it is of: `2026-02-03`, `2018 to 2026-02`.
+    pub seen: String,
+}
+
+/// A PCR's value that somebody published.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Published {
+    /// The PCR.
+    pub pcr: u8,
+    /// Its bank.
+    pub bank: String,
+    /// The value, hexadecimal.
+    pub value: String,
+    /// The machines that have it.
+    pub on: String,
+    /// When it was seen.
+    pub seen: String,
+    /// Who published it.
+    #[serde(rename = "where")]
+    pub place: String,
 }
 
 /// Whose firmware measures facts that can be declared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Declarable {
     /// Google's: its version and the technology of confidential computing, all of PCR 0.
     Google,
@@ -56,7 +142,8 @@ impl Declarable {
 }
 
 /// What a platform makes of the measurement registers of confidential guests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum GuestSupport {
     /// Guests have them, and no TPM beside them unless somebody adds one.
     Alone,
@@ -66,108 +153,28 @@ pub enum GuestSupport {
     Unused,
 }
 
-/// QEMU with EDK2's OVMF.
-const OVMF: Platform = Platform {
-    id: "ovmf",
-    description: "EDK2 OVMF as QEMU runs it, with swtpm",
-    evidence: "boots of OVMF 2022.11, 2025.02 and 2026.08 of Debian, plain and secboot builds (fixtures/boots); EDK2 Tcg2Dxe",
-    unknown: "PCR 0 and 1 without firmware image or baseline; other machine types than q35",
-    banks: &[HashAlgorithm::Sha256, HashAlgorithm::Sha384],
-    separator_only: &[2, 3, 6],
-    firmware_version: None,
-    secure_boot: None,
-    measures_dbr: Some(false),
-    images_may_move: false,
-    declarable: None,
-    guest_registers: GuestSupport::Alone,
-};
-/// Google Compute Engine.
-const GCE: Platform = Platform {
-    id: "gce",
-    description: "Google Compute Engine, Shielded and Confidential VMs",
-    evidence: "event logs and quotes of Shielded, SEV, TDX and SEV-SNP VMs published with go-eventlog, go-tpm-tools, dstack and \
-               Constellation, 2018 to 2026-02",
-    unknown: "PCR 0 without a baseline or --declare technology=none|sev|sev-es|tdx|sev-snp; PCR 1 without a baseline; what of a \
-              boot by shim or GRUB a TDX VM measures into PCR 2; machines with local SSDs; the keys in PCR 7, which the \
-              image brings along or Google's defaults of the day (last seen 2026-02: --variables with a log)",
-    banks: &[HashAlgorithm::Sha1, HashAlgorithm::Sha256, HashAlgorithm::Sha384],
-    separator_only: &[2, 3, 6],
-    firmware_version: Some("GCE Virtual Firmware"),
-    secure_boot: Some(true),
-    measures_dbr: None,
-    images_may_move: true,
-    declarable: Some(Declarable::Google),
-    guest_registers: GuestSupport::BesideTpm,
-};
-/// Azure's Trusted Launch and confidential VMs.
-const AZURE: Platform = Platform {
-    id: "azure",
-    description: "Azure Trusted Launch and confidential VMs (Hyper-V UEFI)",
-    evidence: "source of mu_msvm and openvmm, 2026-08; quotes published with trustee, Constellation and azure-cvm-tooling, \
-               2023 to 2026-08. No event log was seen",
-    unknown: "PCR 0, 1 and 2 without a baseline; PCR 6 without --declare vm-id=UUID, and whether the firmware adds its \
-              architecture there (no machine seen until 2026-08 does); PCR 6 of sizes with an HSM; PCR 4 of VM versions below \
-              9.0; SHA-384 before VM version 9.3; the key template in PCR 7, which depends on the day when the VM was made \
-              (--variables with the template's JSON)",
-    banks: &[HashAlgorithm::Sha1, HashAlgorithm::Sha256, HashAlgorithm::Sha384],
-    separator_only: &[3],
-    firmware_version: None,
-    secure_boot: Some(true),
-    measures_dbr: None,
-    images_may_move: false,
-    declarable: Some(Declarable::HyperV),
-    guest_registers: GuestSupport::Unused,
-};
-/// AWS NitroTPM.
-const AWS: Platform = Platform {
-    id: "aws-nitrotpm",
-    description: "AWS EC2 with NitroTPM",
-    evidence: "AWS's published rules for PCR 4, 7 and 12; signed attestation document of 2026-02-03; values published by \
-               Constellation and Bottlerocket, 2023 to 2025. No event log was seen",
-    unknown: "PCR 0 without a baseline: its events were never published. On instances without SEV-SNP its value was the same \
-              from 2023-05 to 2026-02, SHA-256 737f767a12f54e70eecbc8684011323ae2fe2dd9f90785577969d7a2013e8c12, SHA-384 \
-              6e901b16932f6e036747d7a57696e4a2cc864008ebc016826ca1d7bd42ab5ac8286ccf49cde6c0284cbc4b63d978a2ec (signed \
-              document, Constellation, Bottlerocket); with SEV-SNP it follows the firmware's release. PCR 1: the volume id is in it, \
-              so it differs for each instance",
-    banks: &[HashAlgorithm::Sha256, HashAlgorithm::Sha384],
-    separator_only: &[2, 3, 6],
-    firmware_version: None,
-    secure_boot: Some(true),
-    measures_dbr: Some(false),
-    images_may_move: false,
-    declarable: None,
-    guest_registers: GuestSupport::Alone,
-};
-/// Anything else.
-const GENERIC_UEFI: Platform = Platform {
-    id: "generic-uefi",
-    description: "a machine with UEFI firmware that follows the TCG's profile as EDK2 does",
-    evidence: "PFP section 3.3.4; EDK2 Tcg2Dxe. Vendors deviate: take a baseline of the machine",
-    unknown: "PCR 0 to 3 and 6 without a baseline; vendor applications in PCR 4; whether the Calling text is measured",
-    banks: &[HashAlgorithm::Sha256],
-    separator_only: &[],
-    firmware_version: None,
-    secure_boot: None,
-    measures_dbr: None,
-    images_may_move: false,
-    declarable: None,
-    guest_registers: GuestSupport::Alone,
-};
-
 impl Platform {
     /// The platforms that are known.
-    pub const ALL: &[Self] = &[OVMF, GCE, AZURE, AWS, GENERIC_UEFI];
+    #[must_use]
+    pub fn all() -> &'static [Self] {
+        &ALL
+    }
+
+    /// Reads a file of `platforms/`.
+    fn parse(text: &str) -> serde_json::Result<Self> {
+        serde_json::from_str(text)
+    }
 }
 
-impl Default for Platform {
+impl Default for &Platform {
     fn default() -> Self {
-        OVMF
+        ALL.first().unwrap_or(&NOTHING)
     }
 }
 
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.id)
+        f.pad(&self.id)
     }
 }
 
@@ -176,11 +183,33 @@ impl fmt::Display for Platform {
 #[error("unknown platform '{0}'")]
 pub struct UnknownPlatform(pub String);
 
-impl FromStr for Platform {
+impl FromStr for &'static Platform {
     type Err = UnknownPlatform;
 
     fn from_str(id: &str) -> Result<Self, Self::Err> {
-        let known = Self::ALL.iter().find(|platform| platform.id == id);
-        known.copied().ok_or_else(|| UnknownPlatform(id.to_owned()))
+        Platform::all()
+            .iter()
+            .find(|platform| platform.id == id)
+            .ok_or_else(|| UnknownPlatform(id.to_owned()))
+    }
+}
+
+fn banks<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<HashAlgorithm>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    names.iter().map(|name| name.parse().map_err(serde::de::Error::custom)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_can_be_read() {
+        for (id, text) in FILES {
+            let platform =
+                Platform::parse(text).unwrap_or_else(|error| panic!("platforms/{id}.json: {error}"));
+            assert_eq!(platform.id, id);
+        }
+        assert_eq!(Platform::all().len(), FILES.len());
     }
 }

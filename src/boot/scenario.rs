@@ -24,7 +24,8 @@ pub enum Declared<T> {
 pub type BootSecret = Declared<[u8; 32]>;
 
 /// How the kernel's calls of `ExitBootServices` turn out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ExitBootServices {
     /// The first call succeeds.
     #[default]
@@ -49,7 +50,7 @@ impl ExitBootServices {
 #[derive(Debug, Clone, Default)]
 pub struct Scenario {
     /// The firmware.
-    pub platform: Platform,
+    pub platform: &'static Platform,
     /// Somebody named the platform or described the machine; otherwise nothing is taken for granted of its devices.
     pub platform_declared: bool,
     /// The firmware's image.

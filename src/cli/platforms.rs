@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::output::{FAINT, STRONG, print, print_json, styled};
 use super::table::{Align, Cell, Table};
-use crate::boot::Platform;
+use crate::boot::{Evidence, Platform, Published};
 use crate::tcg::HashAlgorithm;
 
 /// List the platforms that --platform knows.
@@ -19,24 +19,31 @@ pub(super) struct PlatformsArgs {
 
 pub(super) fn run(args: &PlatformsArgs) -> anyhow::Result<ExitCode> {
     if args.json {
-        print_json(&Platform::ALL.iter().map(entry).collect::<Vec<_>>())?;
+        print_json(&Platform::all().iter().map(entry).collect::<Vec<_>>())?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut table =
         Table::new(vec![("PLATFORM", Align::Left), ("BANKS", Align::Left), ("DESCRIPTION", Align::Left)]);
-    for platform in Platform::ALL {
+    for platform in Platform::all() {
         table.row([
-            Cell::styled(platform.id, STRONG),
+            Cell::styled(platform.id.as_str(), STRONG),
             Cell::from(banks(platform).join(" ")),
-            Cell::from(platform.description),
+            Cell::from(platform.title.as_str()),
         ]);
     }
     let mut text = table.render(0);
-    for platform in Platform::ALL {
-        text.push_str(&format!("\n{}\n", styled(STRONG, platform.id)));
-        text.push_str(&format!("  evidence: {}\n", platform.evidence));
-        if !platform.unknown.is_empty() {
-            text.push_str(&format!("  {}\n", styled(FAINT, format_args!("not known: {}", platform.unknown))));
+    for platform in Platform::all() {
+        text.push_str(&format!("\n{}\n", styled(STRONG, &platform.id)));
+        for Evidence { what, place, seen } in &platform.evidence {
+            text.push_str(&format!("  evidence: {what} ({place}; {seen})\n"));
+        }
+        for Published { pcr, bank, value, on, seen, place } in &platform.published {
+            text.push_str(&format!(
+                "  published, not predicted: PCR {pcr} {bank} {value} of {on} ({place}; {seen})\n"
+            ));
+        }
+        for unknown in &platform.unknown {
+            text.push_str(&format!("  {}\n", styled(FAINT, format_args!("not known: {unknown}"))));
         }
     }
     print(&text)?;
@@ -50,13 +57,16 @@ fn banks(platform: &Platform) -> Vec<&'static str> {
 fn entry(platform: &Platform) -> serde_json::Value {
     serde_json::json!({
         "id": platform.id,
-        "description": platform.description,
+        "title": platform.title,
         "banks": banks(platform),
         "evidence": platform.evidence,
         "unknown": platform.unknown,
         "separator_only": platform.separator_only,
         "secure_boot": platform.secure_boot,
+        "measures_calling": platform.measures_calling,
         "measures_dbr": platform.measures_dbr,
+        "exit_boot_services": platform.exit_boot_services.iter().map(|outcome| outcome.name()).collect::<Vec<_>>(),
+        "published": platform.published,
         "declare": platform.declarable.map_or(&[][..], |declarable| declarable.words()),
     })
 }

@@ -70,7 +70,7 @@ impl RegisterArgs {
     /// What is known of the guest; it has to fit what else was given.
     pub(super) fn guest(
         &self,
-        platform: Platform,
+        platform: &Platform,
         banks: &[HashAlgorithm],
         recorded: &Recorded,
     ) -> anyhow::Result<CcGuest> {
@@ -118,17 +118,17 @@ impl RegisterArgs {
     }
 
     /// What is known of a provider's machine; the platform has to be one whose firmware measures that.
-    pub(super) fn cloud(&self, platform: Platform, recorded: &Recorded) -> anyhow::Result<CloudFacts> {
+    pub(super) fn cloud(&self, platform: &Platform, recorded: &Recorded) -> anyhow::Result<CloudFacts> {
         let mut facts = CloudFacts::default();
         for fact in self.declared.iter().filter(|fact| !fact.of_guest()) {
             let word = fact.word();
             if !platform.declarable.is_some_and(|declarable| declarable.words().contains(&word)) {
-                let by = Platform::ALL.iter().find(|platform| {
+                let by = Platform::all().iter().find(|platform| {
                     platform.declarable.is_some_and(|declarable| declarable.words().contains(&word))
                 });
                 return Err(hinted(
                     format!("--declare {word}: the firmware of platform {platform} does not measure that"),
-                    format!("--platform {}", by.map_or("NAME", |platform| platform.id)),
+                    format!("--platform {}", by.map_or("NAME", |platform| platform.id.as_str())),
                 ));
             }
             if !recorded.pcrs.is_empty() {

@@ -57,9 +57,7 @@ fn exit_outcomes(request: &Request, setting: &Setting) -> Vec<ExitBootServices> 
     let table = request.chain.medium.as_ref().map(|medium| &medium.partition_table);
     match (request.exit_boot_services, table) {
         (Some(outcome), _) => vec![outcome],
-        (None, Some(PartitionTable::Measured { .. })) => {
-            vec![ExitBootServices::Success, ExitBootServices::FailureThenSuccess]
-        }
+        (None, Some(PartitionTable::Measured { .. })) => request.scenario.platform.exit_boot_services.clone(),
         (None, _) => vec![ExitBootServices::Success],
     }
 }

@@ -197,14 +197,14 @@ fn check_firmware(request: &Request, recorded: &RecordedPlatform) -> Result<(), 
 
 fn check_platform(request: &Request, recorded: &RecordedPlatform) -> Result<(), BaselineMismatch> {
     let platform = request.scenario.platform;
-    let Some(expected) = platform.firmware_version else { return Ok(()) };
+    let Some(expected) = &platform.firmware_version else { return Ok(()) };
     let version =
         recorded.part.of(PcrIndex::new(0)).find(|event| event.event_type == EventType::S_CRTM_VERSION);
     let text = version.and_then(|event| event.data.as_deref()).map(crate::uefi::text::utf16_to_nul);
     match text {
-        Some(text) if !text.starts_with(expected) => Err(BaselineMismatch::Platform {
+        Some(text) if !text.starts_with(expected.as_str()) => Err(BaselineMismatch::Platform {
             logs: recorded.names(),
-            platform: platform.id,
+            platform: &platform.id,
             why: format!("its firmware calls itself '{text}', not '{expected}...'"),
         }),
         _ => Ok(()),

@@ -164,7 +164,7 @@ fn facts(prediction: &Prediction) -> Result<Facts, PeError> {
 
 fn scenario(variant: &Variant, prediction: &Prediction, facts: &Facts) -> ScenarioEntry {
     let scenario = &variant.scenario;
-    let mut id = scenario.platform.id.to_owned();
+    let mut id = scenario.platform.id.clone();
     let guest = variant.guest.is_some().then_some(if variant.pcrs.is_empty() { "rtmr" } else { "both" });
     if let Some(word) = guest {
         id.push_str(&format!("-{word}"));
@@ -202,7 +202,7 @@ fn scenario(variant: &Variant, prediction: &Prediction, facts: &Facts) -> Scenar
     }
     ScenarioEntry {
         id,
-        platform: scenario.platform.id.to_owned(),
+        platform: scenario.platform.id.clone(),
         secure_boot: variant.secure_boot,
         entry: prediction.entry.clone(),
         exit_boot_services: knows_disk.then(|| scenario.exit_boot_services.name().to_owned()),

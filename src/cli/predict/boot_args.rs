@@ -67,7 +67,7 @@ pub(in crate::cli) struct BootArgs {
     pub(super) confidential_vm: bool,
     /// Firmware under the image; named, its profile also settles PCR 2, 3 and 6 [default: ovmf, PCR 2, 3, 6 unknown]
     #[arg(long, value_name = "NAME", value_parser = platform_parser(), help_heading = "Machine")]
-    pub(super) platform: Option<Platform>,
+    pub(super) platform: Option<&'static Platform>,
     /// The machine's shape as some firmware measures it: cpus=N,mem=MIB[,qemu=VERSION]
     #[arg(long, value_name = "SHAPE", value_parser = parse_machine, help_heading = "Machine")]
     pub(super) machine: Option<Machine>,
@@ -168,8 +168,8 @@ pub(in crate::cli) fn stage_parser() -> impl clap::builder::TypedValueParser<Val
         .try_map(|name| name.parse::<Stage>())
 }
 
-fn platform_parser() -> impl clap::builder::TypedValueParser<Value = Platform> {
+fn platform_parser() -> impl clap::builder::TypedValueParser<Value = &'static Platform> {
     use clap::builder::TypedValueParser;
-    clap::builder::PossibleValuesParser::new(Platform::ALL.iter().map(|platform| platform.id))
-        .try_map(|id| id.parse::<Platform>())
+    clap::builder::PossibleValuesParser::new(Platform::all().iter().map(|platform| platform.id.as_str()))
+        .try_map(|id| id.parse::<&'static Platform>())
 }

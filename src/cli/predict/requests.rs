@@ -230,7 +230,7 @@ fn request(
 }
 
 /// The banks of the platform's TPM, as far as the recorded boots have them; else theirs.
-fn default_banks(platform: Platform, baselines: &[RecordedPlatform]) -> Vec<HashAlgorithm> {
+fn default_banks(platform: &Platform, baselines: &[RecordedPlatform]) -> Vec<HashAlgorithm> {
     let recorded: Option<&RecordedPlatform> = baselines.first();
     let in_logs = |bank: &HashAlgorithm| recorded.is_none_or(|recorded| recorded.part.banks.contains(bank));
     let banks: Vec<HashAlgorithm> = platform.banks.iter().copied().filter(in_logs).collect();
