@@ -345,7 +345,9 @@ fn plan_images(chain: &BootChain, plan: &mut DigestPlan) -> Vec<(InputId, Stream
 /// The images that the firmware loads.
 fn images(chain: &BootChain) -> impl Iterator<Item = &NamedImage> {
     let addons = chain.addons.iter().map(|(_, addon)| addon);
+    let recorded = chain.grub.iter().filter_map(|grub| grub.recorded.as_ref()?.as_ref().ok());
     let by_grub = chain.grub.iter().flat_map(|grub| &grub.kernel);
+    let by_grub = by_grub.chain(recorded.map(|replay| &replay.kernel));
     let loaders = chain.shim.iter().chain(&chain.loader).chain(&chain.drivers);
     loaders.chain([&chain.uki]).chain(addons).chain(by_grub)
 }

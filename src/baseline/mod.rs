@@ -10,6 +10,7 @@
 mod describe;
 mod extract;
 mod extract_cc;
+mod grub;
 mod merge;
 mod profile;
 
@@ -20,6 +21,7 @@ use crate::tcg::eventlog::{Pcr0Start, RegisterKind};
 use crate::tcg::{DigestSet, EventType, HashAlgorithm, PcrIndex};
 
 pub use extract::BaselineError;
+pub use grub::{GrubEvent, GrubEventKind, RecordedGrub};
 pub use merge::{MAX_PARTS, merge};
 pub use profile::{KIND, MAX_SIZE, ProfileError, from_profile, to_profile};
 

@@ -3,6 +3,7 @@
 use crate::grub::GrubBuild;
 use crate::pe::PeImage;
 use crate::source::Blob;
+use crate::tcg::{DigestSet, PcrIndex};
 
 /// Names an input of a [`BootChain`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -163,6 +164,50 @@ pub struct GrubBoot {
     pub initrds: Vec<InputId>,
     /// The same boot with Secure Boot on, where modules are refused.
     pub secure: Option<Box<Self>>,
+    /// A recorded boot of this GRUB, held against the medium: to go by where the boot can't be followed, or why it is of no use.
+    pub recorded: Option<Result<Box<GrubReplay>, String>>,
+}
+
+/// A recorded boot by the same GRUB from the same configuration.
+#[derive(Debug, Clone)]
+pub struct GrubReplay {
+    /// What it did, and does again.
+    pub steps: Vec<ReplayStep>,
+    /// The kernel.
+    pub kernel: NamedImage,
+    /// It is another one than in the recorded boot.
+    pub kernel_changed: bool,
+    /// Times that it was measured.
+    pub kernel_measured: usize,
+    /// What its EFI stub got as `LoadOptions`, UTF-16LE; `None` where it measured nothing.
+    pub load_options: Option<Vec<u8>>,
+    /// Its initrds.
+    pub initrds: Vec<InputId>,
+    /// Secure Boot was on.
+    pub secure_boot: Option<bool>,
+}
+
+/// One step of a recorded boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReplayStep {
+    /// As it was observed: the register, the event's data and digests, one line for people.
+    Kept {
+        /// The register.
+        pcr: PcrIndex,
+        /// Event data, with the NUL that ends it.
+        data: Vec<u8>,
+        /// What was extended.
+        digests: DigestSet,
+    },
+    /// A file whose content is that of the medium.
+    File {
+        /// Its name as it is opened.
+        name: String,
+        /// Its content.
+        input: InputId,
+    },
+    /// The kernel is measured.
+    Kernel,
 }
 
 /// One thing that GRUB does and that is measured.
@@ -198,6 +243,7 @@ impl GrubBoot {
             command_line: None,
             initrds: Vec::new(),
             secure: None,
+            recorded: None,
         }
     }
 }

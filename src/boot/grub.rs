@@ -1,5 +1,6 @@
 //! GRUB, by itself or behind a shim: its commands into PCR 8, its files into PCR 9, the kernel into PCR 4.
 
+use super::grub_replay::{self, Recorded};
 use super::measurement::{GapCode, Rule, Source};
 use super::recorder::{Event, Recorder};
 use super::replay::BootError;
@@ -51,18 +52,25 @@ pub(super) fn run(
     }
     cc::grub_begins(name, recorder);
     let boot = chain.grub.as_ref();
+    let recorded = Recorded::of(boot, scenario, recorder);
     let boot = boot.map(|boot| boot.secure.as_deref().filter(|_| scenario.secure_boot).unwrap_or(boot));
     let Some(boot) = boot else {
         stopped(name, "its configuration was not given", chain.shim.is_some(), false, recorder);
         return Ok(None);
     };
     if scenario.secure_boot && chain.shim.is_none() {
+        if let Recorded::Usable(replay) = recorded {
+            return grub_replay::run(chain, replay, scenario, recorder);
+        }
         let reason = "what it does under Secure Boot where no shim started it was not observed";
-        stopped(name, reason, false, false, recorder);
+        stopped(name, &recorded.reason(reason), false, false, recorder);
         return Ok(None);
     }
-    assume(boot, recorder);
     let start = start(boot, chain, scenario);
+    if let (Recorded::Usable(replay), true) = (&recorded, boot.stopped.is_some() || start.is_none()) {
+        return grub_replay::run(chain, replay, scenario, recorder);
+    }
+    assume(boot, recorder);
     let mut kernel_measured = false;
     for step in &boot.steps {
         match step {
@@ -79,7 +87,7 @@ pub(super) fn run(
     }
     if let Some(reason) = &boot.stopped {
         let measured = kernel_measured && start.is_some_and(|start| !start.at_boot);
-        stopped(name, reason, chain.shim.is_some(), measured, recorder);
+        stopped(name, &recorded.reason(reason), chain.shim.is_some(), measured, recorder);
         return Ok(None);
     }
     if let (Some(kernel), true) = (&boot.kernel, start.is_some_and(|start| start.at_boot)) {
@@ -139,7 +147,7 @@ fn command(kind: &str, text: &str, recorder: &mut Recorder<'_>) {
 }
 
 /// PCR 9: a file.
-fn file(chain: &BootChain, name: &str, input: InputId, recorder: &mut Recorder<'_>) {
+pub(super) fn file(chain: &BootChain, name: &str, input: InputId, recorder: &mut Recorder<'_>) {
     let Some(content) = content(chain, input) else { return };
     let event = Event {
         pcr: PcrIndex::new(9),
@@ -232,26 +240,42 @@ fn hand_over(
         return Ok(None);
     };
     let Some(kernel) = boot.kernel.as_ref().filter(|_| start.enters_efi_stub) else { return Ok(None) };
-    let facts = Kernel::parse(&kernel.image.file).map_err(|error| BootError::image(&kernel.name, error))?;
     let text = utf16_units(&format!("BOOT_IMAGE={}", boot.command_line.clone().unwrap_or_default()));
     let end = start.ends_with_nul.then_some(0);
     let raw = text.iter().chain(end.iter()).flat_map(|unit| unit.to_le_bytes()).collect();
-    let mut segments = Vec::new();
-    for (index, input) in boot.initrds.iter().enumerate() {
-        let Some(content) = content(chain, *input) else { continue };
-        segments.push(Segment::Range(content.clone()));
-        if index.saturating_add(1) < boot.initrds.len() {
-            let length = content.len();
-            segments.push(Segment::Zeros(length.next_multiple_of(4).saturating_sub(length)));
-        }
-    }
-    let initrd =
-        if segments.is_empty() { Initrd::None } else { Initrd::Known(segments, boot.initrds.clone()) };
-    Ok(Some(Handover {
+    passed(chain, kernel, text, raw, &boot.initrds).map(Some)
+}
+
+/// What the kernel's EFI stub gets: the command line, with the NUL behind it in the raw bytes or not, and the initrds.
+pub(super) fn passed(
+    chain: &BootChain,
+    kernel: &NamedImage,
+    text: Vec<u16>,
+    raw: Vec<u8>,
+    initrds: &[InputId],
+) -> Result<Handover, BootError> {
+    let facts = Kernel::parse(&kernel.image.file).map_err(|error| BootError::image(&kernel.name, error))?;
+    let segments = initrd_segments(initrds.iter().filter_map(|input| content(chain, *input)));
+    let initrd = if segments.is_empty() { Initrd::None } else { Initrd::Known(segments, initrds.to_vec()) };
+    Ok(Handover {
         kernel: facts.map(|facts| StartedKernel { facts, uname: None, enters_efi_stub: true }),
         options: KernelOptions::Text(text),
         raw_options: Some(raw),
         options_from: vec![kernel.input],
         initrd,
-    }))
+    })
+}
+
+/// Initrds as GRUB puts them together: each but the last padded to four bytes.
+pub(crate) fn initrd_segments<'b>(files: impl Iterator<Item = &'b Blob>) -> Vec<Segment> {
+    let mut segments = Vec::new();
+    let mut files = files.peekable();
+    while let Some(file) = files.next() {
+        segments.push(Segment::Range(file.clone()));
+        if files.peek().is_some() {
+            let length = file.len();
+            segments.push(Segment::Zeros(length.next_multiple_of(4).saturating_sub(length)));
+        }
+    }
+    segments
 }

@@ -18,6 +18,7 @@ mod entry_initrd;
 mod firmware;
 mod firmware_image;
 mod grub;
+mod grub_replay;
 mod linux;
 mod measurement;
 mod ovmf;
@@ -38,11 +39,12 @@ mod userspace;
 
 pub use cc::{CcGuest, CcRules, FIRST_LINUX, RTMR3_UNUSED};
 pub use chain::{
-    BootChain, BootMedium, CompanionFile, EntryFile, GrubBoot, GrubStep, Input, InputId, InputRole,
-    NamedImage, PartitionTable, Payload, Scope,
+    BootChain, BootMedium, CompanionFile, EntryFile, GrubBoot, GrubReplay, GrubStep, Input, InputId,
+    InputRole, NamedImage, PartitionTable, Payload, ReplayStep, Scope,
 };
 pub use cloud::{CloudFacts, Technology, VmId};
 pub use firmware_image::FirmwareImage;
+pub(crate) use grub::initrd_segments as grub_initrd;
 pub use linux::KernelRules;
 pub use measurement::{Assumption, Content, Gap, GapCode, Measurement, NotCovered, Rule, Source};
 pub use ovmf::Machine;

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 
 use super::input::{display_name, read_small};
 use super::output::{hinted, warn, write_to};
-use crate::baseline::{self, PlatformPart, from_profile, merge, to_profile};
+use crate::baseline::{self, PlatformPart, RecordedGrub, from_profile, merge, to_profile};
 use crate::boot::{Input, InputId, InputRole, RecordedPlatform};
 use crate::prediction::Registers;
 use crate::source::Blob;
@@ -105,6 +105,26 @@ pub(super) fn recorded(
         of_kind.parts.extend(read);
     }
     Ok(Recorded { pcrs: pcrs.merged(), guest: guest.merged() })
+}
+
+/// The run of GRUB that the logs among the files of `--baseline` show; `None` when none ran. A profile has none.
+pub(super) fn recorded_grub(paths: &[PathBuf]) -> anyhow::Result<Option<Result<RecordedGrub, String>>> {
+    let mut found: Option<Result<RecordedGrub, String>> = None;
+    for path in paths {
+        let bytes = read_small(path, baseline::MAX_SIZE)?;
+        // What is wrong with a log is said where the platform is read.
+        let Ok(log) = EventLog::parse(&bytes) else { continue };
+        let name = display_name(path);
+        let state = PlatformPart::from_log(&log, &name, &bytes).ok().and_then(|part| part.variables().ok());
+        let run = RecordedGrub::from_log(&log, state.and_then(|variables| variables.state()));
+        let Some(run) = run.map(|run| run.map_err(|why| format!("{name}: {why}"))) else { continue };
+        found = Some(match found {
+            None => run,
+            Some(other) if other == run => other,
+            Some(_) => Err("the logs show different runs of GRUB".to_owned()),
+        });
+    }
+    Ok(found)
 }
 
 /// A log of registers that nobody asked for would be of no use, or worse.

@@ -82,7 +82,7 @@ fn report(path: &Path, args: &WalkArgs, options: &AuditOptions) -> anyhow::Resul
     if let Some(results) = &results {
         options.root_hashes = results.root_hashes()?;
     }
-    let walk = medium::walk_of(&medium, path, args, &[])?;
+    let walk = medium::walk_of(&medium, path, args, medium::Machine::default())?;
     let bar = Bar::new();
     let mut report = audit(&medium, &walk, &options, &|total| bar.start(total), &|bytes| bar.advance(bytes));
     bar.finish();

@@ -10,6 +10,7 @@ use super::output::hinted;
 use super::secure_boot::VariableFile;
 use super::split_artifacts;
 use crate::audit::{AuditOptions, Report, audit};
+use crate::baseline::RecordedGrub;
 use crate::boot::{BootChain, ExitBootServices};
 use crate::source::oci::{OciError, open_archive, open_folder};
 use crate::source::{Blob, ContainerError, DEFAULT_MAX_SIZE, Unpacked, unpack_watched};
@@ -73,7 +74,7 @@ impl WalkArgs {
             }
         }
         let (boot_option, entry) = (self.boot_option.clone(), self.entry.clone());
-        Ok(Wishes { boot_option, entry, variables, smbios_strings: Vec::new() })
+        Ok(Wishes { boot_option, entry, variables, ..Wishes::default() })
     }
 }
 
@@ -273,14 +274,24 @@ pub(super) struct Walked {
     pub(super) checked: Report,
 }
 
+/// What else is known of the machine that boots.
+#[derive(Debug, Default)]
+pub(super) struct Machine {
+    /// OEM strings of its SMBIOS.
+    pub(super) smbios_strings: Vec<Vec<u8>>,
+    /// What GRUB did in a recorded boot, or why that is of no use.
+    pub(super) recorded_grub: Option<Result<RecordedGrub, String>>,
+}
+
 /// Walks the boot, for those who want all of it.
 pub(super) fn walk_of(
     medium: &Medium,
     path: &Path,
     args: &WalkArgs,
-    smbios: &[Vec<u8>],
+    machine: Machine,
 ) -> anyhow::Result<Walk> {
-    let wishes = Wishes { smbios_strings: smbios.to_vec(), ..args.wishes()? };
+    let Machine { smbios_strings, recorded_grub } = machine;
+    let wishes = Wishes { smbios_strings, recorded_grub, ..args.wishes()? };
     walk(medium, &wishes).map_err(|error| explain_walk(error, path))
 }
 
@@ -289,9 +300,9 @@ pub(super) fn walked(
     medium: &Medium,
     path: &Path,
     args: &MediumArgs,
-    smbios: &[Vec<u8>],
+    machine: Machine,
 ) -> anyhow::Result<Walked> {
-    let walk = walk_of(medium, path, &args.walk, smbios)?;
+    let walk = walk_of(medium, path, &args.walk, machine)?;
     let mut quick = AuditOptions { quick: true, ..AuditOptions::default() };
     let mut differences = Vec::new();
     if let Some(results) = build_results(path) {

@@ -8,6 +8,7 @@ use clap::Args;
 use super::baseline::Recorded;
 use super::input::{open, read_small};
 use super::output::hinted;
+use crate::baseline::RecordedGrub;
 use crate::boot::{FirmwareImage, Input, SecureBootPolicy, VariableSource};
 use crate::prediction::Registers;
 use crate::secure_boot::{
@@ -99,6 +100,11 @@ impl SecureBootArgs {
         inputs: &mut Vec<Input>,
     ) -> anyhow::Result<Recorded> {
         super::baseline::recorded(&self.baseline, registers, inputs)
+    }
+
+    /// What GRUB did in the recorded boots.
+    pub(super) fn recorded_grub(&self) -> anyhow::Result<Option<Result<RecordedGrub, String>>> {
+        super::baseline::recorded_grub(&self.baseline)
     }
 
     /// The machine's firmware.

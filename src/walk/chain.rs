@@ -4,6 +4,7 @@ use super::companions::{Inputs, beside};
 use super::entries::{BootEntry, EntrySource};
 use super::text::file_name;
 use super::{Before, Boot, Loader, LoaderConf, shown, version_of};
+use crate::baseline::RecordedGrub;
 use crate::boot::{
     BootChain, BootMedium, CompanionFile, EntryFile, InputRole, NamedImage, PartitionTable, Payload, Scope,
 };
@@ -152,11 +153,15 @@ pub(super) fn direct_kernel(before: &Before<'_>, loader: &Loader) -> Boot {
 }
 
 /// GRUB, started by a shim or by the firmware.
-pub(super) fn grub(before: &Before<'_>, grub: &Loader) -> Boot {
+pub(super) fn grub(
+    before: &Before<'_>,
+    grub: &Loader,
+    recorded: Option<&Result<RecordedGrub, String>>,
+) -> Boot {
     let chain = || {
         let mut inputs = Inputs::default();
         let image = inputs.image(InputRole::Loader, &grub.path, &grub.file)?;
-        let run = super::grub::run(before.medium, grub, &mut inputs)?;
+        let run = super::grub::run(before, grub, recorded, &mut inputs)?;
         let mut chain = bare(image, Payload::Grub, inputs);
         chain.grub = Some(run);
         on(before, chain)

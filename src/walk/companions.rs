@@ -49,6 +49,11 @@ impl Inputs {
         Ok(NamedImage { input: InputId(index), name: file_name(path).to_owned(), image })
     }
 
+    /// An image whose file is among the inputs.
+    pub(super) fn as_image(&self, input: InputId, path: &str, image: PeImage) -> NamedImage {
+        NamedImage { input, name: file_name(path).to_owned(), image }
+    }
+
     fn companion(&mut self, role: InputRole, scope: Scope, path: &str, file: &Blob) -> CompanionFile {
         let input = self.add(role, path, file);
         CompanionFile { input, scope, name: file_name(path).to_owned(), file: file.clone() }

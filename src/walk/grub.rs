@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use super::companions::Inputs;
-use super::{Loader, Medium};
+use super::{Before, Loader, Medium};
+use crate::baseline::RecordedGrub;
 use crate::boot::{GrubBoot, GrubStep, InputRole};
 use crate::disk::{ExtError, ExtVolume, FatVolume, Gpt, Partition, Volume};
 use crate::grub::{Grub, GrubBuild, GrubFiles, GrubImage, GrubPartition, Step, Stop, Trace};
 
 /// The partitions, under GRUB's names for them.
 #[derive(Debug)]
-struct Partitions {
-    known: Vec<GrubPartition>,
+pub(super) struct Partitions {
+    pub(super) known: Vec<GrubPartition>,
     /// As long as `known`.
-    volumes: Vec<Option<Arc<dyn Volume>>>,
-    esp: String,
+    pub(super) volumes: Vec<Option<Arc<dyn Volume>>>,
+    pub(super) esp: String,
 }
 
 /// GRUB numbers disks in the order in which the firmware lists them; with one disk there is one number.
@@ -91,12 +92,37 @@ impl GrubFiles for Partitions {
 }
 
 /// Runs the configuration of a GRUB that was loaded from `loader`. Its files become inputs.
-pub(super) fn run(medium: &Medium, loader: &Loader, inputs: &mut Inputs) -> Result<GrubBoot, String> {
-    let name = super::shown(&loader.path);
+pub(super) fn run(
+    before: &Before<'_>,
+    loader: &Loader,
+    recorded: Option<&Result<RecordedGrub, String>>,
+    inputs: &mut Inputs,
+) -> Result<GrubBoot, String> {
     let image = match GrubImage::of(&loader.image) {
         Ok(image) => image,
-        Err(error) => return Ok(GrubBoot::not_followed(None, format!("{name}: {error}"))),
+        Err(error) => {
+            let name = super::shown(&loader.path);
+            return Ok(GrubBoot::not_followed(None, format!("{name}: {error}")));
+        }
     };
+    let mut boot = follow(before.medium, loader, &image, inputs)?;
+    let Some(recorded) = recorded else { return Ok(boot) };
+    boot.recorded = Some(recorded.clone().and_then(|recorded| {
+        let partitions = Partitions::of(before.medium).ok_or("there is no disk around the files")?;
+        let started = before.shim.iter().chain([loader]).map(|loader| &loader.image);
+        let found = super::grub_replay::Replay::new(&recorded, &image, &partitions).hold(started, inputs)?;
+        Ok(Box::new(found))
+    }));
+    Ok(boot)
+}
+
+fn follow(
+    medium: &Medium,
+    loader: &Loader,
+    image: &GrubImage,
+    inputs: &mut Inputs,
+) -> Result<GrubBoot, String> {
+    let name = super::shown(&loader.path);
     let build = image.version.as_ref().and_then(GrubBuild::of);
     if let (Some(version), None) = (&image.version, build) {
         let reason = format!("what the build {version} of {name} measures was not observed");
@@ -107,7 +133,7 @@ pub(super) fn run(medium: &Medium, loader: &Loader, inputs: &mut Inputs) -> Resu
             format!("the commands of {name} name the partition, which is not known without the disk");
         return Ok(GrubBoot::not_followed(build, reason));
     };
-    let run = |secure| Grub::new(&image, build, &partitions.esp, &partitions).secure(secure).run();
+    let run = |secure| Grub::new(image, build, &partitions.esp, &partitions).secure(secure).run();
     let peimage = image.modules.contains("peimage");
     let mut boot = boot_of(run(false), peimage, inputs)?;
     boot.secure = Some(Box::new(boot_of(run(true), peimage, inputs)?));
@@ -127,6 +153,7 @@ fn boot_of(trace: Trace, has_peimage: bool, inputs: &mut Inputs) -> Result<GrubB
         command_line: trace.command_line,
         initrds: Vec::new(),
         secure: None,
+        recorded: None,
     };
     for step in trace.steps {
         boot.steps.push(match step {

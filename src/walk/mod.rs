@@ -12,6 +12,7 @@ mod entries;
 mod firmware;
 mod glob;
 mod grub;
+mod grub_replay;
 mod loader_conf;
 mod medium;
 mod order;
@@ -19,6 +20,7 @@ mod shim;
 mod text;
 mod variables;
 
+use crate::baseline::RecordedGrub;
 use crate::boot::BootChain;
 use crate::disk::VolumeError;
 use crate::pe::{Machine, PeError, PeImage};
@@ -47,6 +49,8 @@ pub struct Wishes {
     pub variables: Option<BootVariables>,
     /// OEM strings of the machine's SMBIOS; none in a confidential VM, where systemd-boot does not read them.
     pub smbios_strings: Vec<Vec<u8>>,
+    /// A recorded boot by GRUB, or why that is of no use.
+    pub recorded_grub: Option<Result<RecordedGrub, String>>,
 }
 
 /// A walked boot.
@@ -241,7 +245,7 @@ fn follow(before: &Before<'_>, loader: Loader, wishes: &Wishes, walk: &mut Walk)
         }
         ImageRole::Grub => {
             walk.steps.push(started("GRUB"));
-            walk.boots.push(chain::grub(before, &loader));
+            walk.boots.push(chain::grub(before, &loader, wishes.recorded_grub.as_ref()));
         }
         other => {
             walk.steps.push(started(other.name()));

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::cli::medium::{WalkArgs, walk_of};
+use crate::cli::medium::{Machine, WalkArgs, walk_of};
 use crate::cli::output::{FAINT, STRONG, printable, styled};
 use crate::cli::table::{Align, Cell, Table};
 use crate::inspect::{Inspection, Options, inspect};
@@ -60,7 +60,7 @@ pub(super) fn facts(
     options: &Options,
     args: &WalkArgs,
 ) -> anyhow::Result<MediumFacts> {
-    let walk = walk_of(medium, path, args, &[])?;
+    let walk = walk_of(medium, path, args, Machine::default())?;
     let partitions = medium.table.iter().flat_map(|table| {
         table.partitions.iter().map(|partition| {
             let block = u64::from(table.block_size);

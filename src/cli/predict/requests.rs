@@ -94,8 +94,7 @@ pub(in crate::cli) fn requests(path: &Path, args: &BootArgs) -> anyhow::Result<(
 /// Every entry of the boot menu of `path`, where it has one and only one of them was asked for.
 pub(in crate::cli) fn other_requests(path: &Path, args: &BootArgs) -> anyhow::Result<Vec<Request>> {
     let Subject::Medium(medium) = medium::identify(path, &args.medium.walk)? else { return Ok(Vec::new()) };
-    let strings = if args.is_confidential() { Vec::new() } else { smbios(args)?.oem_strings };
-    let walked = medium::walked(&medium, path, &args.medium.with_all_entries(), &strings)?;
+    let walked = medium::walked(&medium, path, &args.medium.with_all_entries(), around(args)?)?;
     let boots = walked.boots.into_iter().take(MAX_OTHER_ENTRIES);
     boots.map(|boot| request(boot.entry, boot.profile, boot.chain, args, false)).collect()
 }
@@ -150,8 +149,7 @@ fn requests_of(
             ("--global-confext", &args.global_confexts),
         ],
     )?;
-    let strings = if args.is_confidential() { Vec::new() } else { smbios(args)?.oem_strings };
-    let walked = medium::walked(&medium, path, &args.medium, &strings)?;
+    let walked = medium::walked(&medium, path, &args.medium, around(args)?)?;
     predictions.checked = Some(walked.checked);
     predictions.steps = walked.steps;
     predictions.warnings = walked.warnings;
@@ -162,6 +160,12 @@ fn requests_of(
             request(boot.entry, profile, boot.chain, args, file_digests)
         })
         .collect()
+}
+
+/// What decides about the walk beside the disk and the machine's variables.
+fn around(args: &BootArgs) -> anyhow::Result<medium::Machine> {
+    let smbios_strings = if args.is_confidential() { Vec::new() } else { smbios(args)?.oem_strings };
+    Ok(medium::Machine { smbios_strings, recorded_grub: args.keys.recorded_grub()? })
 }
 
 fn explain_error(error: PredictError, uki: &Path) -> anyhow::Error {
