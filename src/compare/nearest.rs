@@ -45,7 +45,7 @@ pub fn compare(
     let rows = pair.rows();
     let mut pcrs = pair.verdicts();
     pair.hold_against_events(&mut pcrs, &rows);
-    refuse_nothing_in_common(&pcrs, &rows, observation)?;
+    refuse_nothing_in_common(&pcrs, observation)?;
     let (mut causes, mut complete) = (Vec::new(), true);
     let differing: Vec<PcrIndex> =
         pcrs.iter().filter(|pcr| pcr.verdict == Verdict::Differs).map(|pcr| pcr.index).collect();
@@ -61,6 +61,7 @@ pub fn compare(
         notes.push("not every combination of causes was tried: there are too many".to_owned());
     }
     notes.extend(unobserved(&pcrs));
+    notes.extend(pair.relabelled(&rows));
     causes.extend(pair.log_against_registers(&mut notes));
     let texts = match (&candidate.events, &observation.events) {
         (Some(ours), Some(theirs)) => command_lines(Some(ours), theirs),
@@ -110,13 +111,9 @@ fn unobserved(pcrs: &[PcrVerdict]) -> Option<String> {
 }
 
 /// Where no register could be judged, nothing is equal.
-fn refuse_nothing_in_common(
-    pcrs: &[PcrVerdict],
-    rows: &[AlignedEvent],
-    observation: &Observation,
-) -> Result<(), CompareError> {
+fn refuse_nothing_in_common(pcrs: &[PcrVerdict], observation: &Observation) -> Result<(), CompareError> {
     let judged = |pcr: &PcrVerdict| !matches!(pcr.verdict, Verdict::NotObserved | Verdict::NotPredicted);
-    if pcrs.iter().any(judged) || !rows.is_empty() {
+    if pcrs.iter().any(judged) {
         return Ok(());
     }
     let observed: BTreeSet<PcrIndex> =
@@ -187,8 +184,12 @@ fn nearest<'a>(
     if rest.is_empty() || best.0 == 0 || rest.len() > MAX_ALIGNED {
         return Ok((first.candidate, first.observation));
     }
-    let different = |pair: &Pair<'_>| pair.rows().iter().filter(|row| row.is_different()).count();
-    let chosen = std::iter::once(first).chain(rest).min_by_key(different);
+    // Without events, the variant whose values take the fewest causes to be explained.
+    let effort = |pair: &Pair<'_>| match pair.observation.events {
+        Some(_) => (pair.rows().iter().filter(|row| row.is_different()).count(), 0),
+        None => pair.effort(),
+    };
+    let chosen = std::iter::once(first).chain(rest).min_by_key(effort);
     chosen.map(|pair| (pair.candidate, pair.observation)).ok_or(CompareError::NothingExpected)
 }
 
@@ -213,6 +214,18 @@ impl Pair<'_> {
         let count = |which: &[Verdict]| verdicts.iter().filter(|verdict| which.contains(verdict)).count();
         let matches = count(&[Verdict::Match, Verdict::ExtendedLater]);
         (count(&[Verdict::Differs]), verdicts.len().saturating_sub(matches))
+    }
+
+    /// Registers that deviations of this variant by itself leave open, and how many deviations it takes.
+    fn effort(&self) -> (usize, usize) {
+        let differing: Vec<PcrIndex> = PcrIndex::all()
+            .filter(|pcr| self.options.wants(*pcr))
+            .filter(|pcr| self.judge(*pcr, self.bank).verdict == Verdict::Differs)
+            .collect();
+        let found = hypotheses::explain(self, &differing, Evidence::default(), &[]);
+        let exact = found.causes.iter().filter(|cause| cause.explains_exactly);
+        let explained: BTreeSet<PcrIndex> = exact.flat_map(|cause| cause.pcrs.iter().copied()).collect();
+        (differing.len().saturating_sub(explained.len()), found.causes.len())
     }
 
     fn rows(&self) -> Vec<AlignedEvent> {
@@ -319,6 +332,29 @@ impl Pair<'_> {
             "the log does not lead to the TPM's values of PCR {list}: it is cut off, altered, or of another boot"
         );
         Some(Cause { code: Code::LogIncomplete, pcrs, explains_exactly: false, detail })
+    }
+
+    /// Events of equal digests whose types say different things: nothing in a log vouches for its types.
+    fn relabelled(&self, rows: &[AlignedEvent]) -> Option<String> {
+        let (ours, theirs) = self.sides();
+        let mut registers = BTreeSet::new();
+        let mut count = 0_usize;
+        for row in rows.iter().filter(|row| row.status == EventStatus::Equal) {
+            let of = |side: &[Event], index: Option<usize>| side.get(index?)?.event_type;
+            let (Some(one), Some(other)) = (of(ours, row.expected), of(theirs, row.observed)) else {
+                continue;
+            };
+            if !one.is_another_word_for(other) {
+                registers.insert(row.pcr.get());
+                count = count.saturating_add(1);
+            }
+        }
+        let registers: Vec<String> = registers.iter().map(ToString::to_string).collect();
+        (count > 0).then(|| {
+            let s = if count == 1 { "" } else { "s" };
+            let pcrs = registers.join(", ");
+            format!("{count} event{s} of PCR {pcrs} with the expected digest but another type: types are not measured")
+        })
     }
 
     /// The observed log leads to the observed value of this register, or to where known words lead on from.

@@ -6,6 +6,29 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventType(pub u32);
 
+/// Types that firmware uses for one and the same measurement: which one depends on the version of the specification that it
+/// follows (PFP 1.06, section 10.4.1: those on 2 replace the others, and firmware's code has gone by all of the first row).
+const ALIKE: &[&[EventType]] = &[
+    &[
+        EventType::EFI_PLATFORM_FIRMWARE_BLOB,
+        EventType::EFI_PLATFORM_FIRMWARE_BLOB2,
+        EventType::POST_CODE,
+        EventType::POST_CODE2,
+        EventType::S_CRTM_CONTENTS,
+    ],
+    &[EventType::EFI_HANDOFF_TABLES, EventType::EFI_HANDOFF_TABLES2],
+    &[EventType::EFI_VARIABLE_BOOT, EventType::EFI_VARIABLE_BOOT2],
+    &[EventType::EFI_GPT_EVENT, EventType::EFI_GPT_EVENT2],
+];
+
+impl EventType {
+    /// The same type, or another word for the same measurement.
+    #[must_use]
+    pub fn is_another_word_for(self, other: Self) -> bool {
+        self == other || ALIKE.iter().any(|alike| alike.contains(&self) && alike.contains(&other))
+    }
+}
+
 macro_rules! event_types {
     ($($(#[$doc:meta])* $name:ident = $number:literal => $text:literal,)*) => {
         impl EventType {

@@ -278,3 +278,157 @@ fn an_update_of_dbx_is_named() {
     assert_eq!(with.moved_by("dbx-updated"), [7], "{:?}", with.causes);
     assert!(with.detail("dbx-updated").starts_with("dbx was updated with"), "{:?}", with.causes);
 }
+
+/// A machine whose firmware knows no Secure Boot: the constant of five empty variables (the reference values of such builds).
+#[test]
+fn firmware_without_secure_boot_is_named() {
+    if skipped_without(&disks::TOOLS) {
+        return;
+    }
+    let case = "f-secureboot-257";
+    let expected = document(
+        "f-keys",
+        vec!["predict".into(), disks::disk(case).into(), "--variables".into(), disks::variables(case).into()],
+    );
+    let seven = "b5710bf57d25623e4019027da116821fa99f5c81e9e38b87671cc574f9281439";
+    assert_eq!(boot("c-sdboot-257").observed_pcrs()["sha256"]["7"], seven, "a machine of that kind");
+    let outcome = with_value("no-support", case, &expected, 7, seven.to_owned());
+    assert_eq!(outcome.moved_by("secure-boot-keys"), [7], "{:?}", outcome.causes);
+    assert!(outcome.unexplained.is_empty(), "{:?}", outcome.causes);
+}
+
+/// Of two variants that are equally near the one counts that takes fewer causes.
+#[test]
+fn the_variant_that_takes_fewer_causes_counts() {
+    let case = "c-sdboot-257";
+    let expected = document("c-both", {
+        let mut arguments = boot(case).predict_without("--secure-boot");
+        arguments.extend(["--variables".into(), disks::variables(case).into()]);
+        arguments
+    });
+    let measured = events(case, 7);
+    let digests: Vec<Vec<u8>> =
+        measured.iter().map(|(value, _)| value.clone()).filter(|value| *value != digest(&[0; 4])).collect();
+    assert_eq!(digests.len() + 1, measured.len(), "the separator is left out");
+    let outcome = with_value("no-separator-7", case, &expected, 7, replay(&digests));
+    assert_eq!(outcome.moved_by("separator-missing"), [7], "{:?}", outcome.causes);
+    assert_eq!(outcome.codes().len(), 1, "{:?}", outcome.causes);
+}
+
+/// A register without any measurement lost more than single ones.
+#[test]
+fn a_register_of_zeros_is_one_cause() {
+    let outcome = of_tiny("zeros-9", 9, "00".repeat(32));
+    assert_eq!(outcome.moved_by("never-extended"), [9], "{:?}", outcome.causes);
+    assert_eq!(outcome.codes().len(), 1, "{:?}", outcome.causes);
+}
+
+/// A listing that is none says what is wrong with it.
+#[test]
+fn a_listing_with_a_short_digest_is_named() {
+    let document = document("t-listing", boot(TINY).predict());
+    for (name, text, expected) in [
+        ("short", r#"{"sha256": {"4": "00"}}"#, "sha256"),
+        ("empty", r#"{"sha256": {}}"#, "no PCR values"),
+        ("index", r#"{"sha256": {"24": "00"}}"#, "24"),
+    ] {
+        let path = folder().join(format!("{name}.json"));
+        std::fs::write(&path, text).expect("written");
+        let run = crate::support::premeasure(["compare".as_ref(), document.as_os_str(), path.as_os_str()]);
+        assert_eq!(run.code, Some(2), "{}", run.stderr);
+        assert!(run.stderr.contains(expected) && !run.stderr.contains("event log"), "{}", run.stderr);
+    }
+}
+
+/// A log as firmware writes it: the header of a case's, then these records.
+fn write_log(name: &str, case: &str, records: &[Event]) -> PathBuf {
+    let original = read(record(case, "eventlog.bin"));
+    let size = u32::from_le_bytes(original[28..32].try_into().expect("four bytes"));
+    let mut log = original[..32 + usize::try_from(size).expect("small")].to_vec();
+    let numbers = [("sha1", 4_u16), ("sha256", 0xB), ("sha384", 0xC), ("sha512", 0xD)];
+    for event in records {
+        log.extend(event.pcr.to_le_bytes());
+        log.extend(event.event_type.to_le_bytes());
+        log.extend(u32::try_from(event.digests.len()).expect("few").to_le_bytes());
+        for (bank, number) in numbers {
+            let Some(digest) = event.digests.get(bank) else { continue };
+            log.extend(number.to_le_bytes());
+            log.extend(hex::decode(digest).expect("hexadecimal"));
+        }
+        log.extend(u32::try_from(event.data.len()).expect("small").to_le_bytes());
+        log.extend(&event.data);
+    }
+    let path = folder().join(format!("{name}.bin"));
+    std::fs::write(&path, log).expect("written");
+    path
+}
+
+/// The log of c with its records changed, against its own prediction with its variables: what `compare` says of it.
+fn of_changed_log(name: &str, change: impl FnOnce(&mut Vec<Event>)) -> Outcome {
+    let case = "c-sdboot-257";
+    let mut records = tcg2::parse(&read(record(case, "eventlog.bin")));
+    change(&mut records);
+    compare([record(case, "eventlog.bin"), write_log(name, case, &records)])
+}
+
+/// Positions of a register's events.
+fn places(records: &[Event], pcr: u32) -> Vec<usize> {
+    records.iter().enumerate().filter(|(_, event)| event.pcr == pcr).map(|(at, _)| at).collect()
+}
+
+#[test]
+fn sections_that_only_moved_in_a_log_are_named_so() {
+    let outcome = of_changed_log("moved", |records| {
+        let eleven = places(records, 11);
+        // Name and content of the first section, behind those of the second.
+        records.swap(eleven[0], eleven[2]);
+        records.swap(eleven[1], eleven[3]);
+    });
+    assert_eq!(outcome.moved_by("section-order"), [11], "{:?}", outcome.causes);
+    assert_eq!(outcome.codes().len(), 1, "{:?}", outcome.causes);
+}
+
+#[test]
+fn a_variable_that_is_measured_again_is_an_additional_measurement() {
+    let outcome = of_changed_log("again", |records| {
+        let seven = places(records, 7);
+        let again = records[seven[0]].clone();
+        records.insert(seven[1], again);
+    });
+    assert_eq!(outcome.moved_by("additional-measurement"), [7], "{:?}", outcome.causes);
+    assert_eq!(outcome.codes().len(), 1, "{:?}", outcome.causes);
+}
+
+/// A first entry in an empty dbx is an update: no key changed.
+#[test]
+fn a_first_entry_of_dbx_is_an_update() {
+    let outcome = of_changed_log("first-dbx", |records| {
+        let at = places(records, 7)[4];
+        let list: Vec<u8> = [
+            hex::decode("2616c4c14c509240aca941f936934328").expect("hexadecimal"),
+            [76_u32.to_le_bytes(), [0; 4], 48_u32.to_le_bytes()].concat(),
+            vec![0x11; 48],
+        ]
+        .concat();
+        assert_eq!(records[at].data, dbx_data(&[]), "an empty dbx");
+        records[at].data = dbx_data(&list);
+        records[at].digests = BTreeMap::from([("sha256".to_owned(), hex::encode(digest(&dbx_data(&list))))]);
+        // One bank is enough, but each record has the same ones.
+        for event in records {
+            event.digests.retain(|bank, _| bank == "sha256");
+        }
+    });
+    assert_eq!(outcome.moved_by("dbx-updated"), [7], "{:?}", outcome.causes);
+    assert_eq!(outcome.codes().len(), 1, "{:?}", outcome.causes);
+}
+
+/// No digest covers an event's type: another one changes no value, and is said.
+#[test]
+fn another_type_with_the_expected_digest_is_a_note() {
+    let outcome = of_changed_log("retyped", |records| {
+        let at = places(records, 4)[2];
+        records[at].event_type = 0x8000_0004;
+    });
+    assert!(outcome.equal);
+    assert!(outcome.notes.iter().any(|note| note.contains("another type")), "{:?}", outcome.notes);
+}

@@ -15,6 +15,7 @@ pub(crate) struct Outcome {
     pub(crate) pcrs: Vec<Pcr>,
     pub(crate) causes: Vec<Cause>,
     pub(crate) unexplained: Vec<u32>,
+    pub(crate) notes: Vec<String>,
     #[serde(default)]
     pub(crate) first_divergence: Option<Divergence>,
     pub(crate) events: Vec<Row>,

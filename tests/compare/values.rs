@@ -287,4 +287,70 @@ fn a_cause_names_everything_that_it_takes() {
     assert_eq!(outcome.moved_by("credential"), [12], "{:?}", outcome.causes);
     assert_eq!(outcome.moved_by("extension"), [12, 13], "{:?}", outcome.causes);
     assert_eq!(outcome.unexplained, [4, 9, 11], "{:?}", outcome.causes);
+    // All three would move PCR 9, too, of which nothing explains the value.
+    assert!(outcome.causes.iter().all(|cause| !cause.explains_exactly), "{:?}", outcome.causes);
+}
+
+/// c's disk against a machine with another boot loader and a Type #1 entry: its PCR 5 is what it would be without a boot loader,
+/// which is a coincidence.
+#[test]
+fn a_coincidence_is_no_explanation() {
+    if skipped_without(&disks::TOOLS) {
+        return;
+    }
+    let record = |path: &str| crate::support::fixture("boots/g2-type1-252").join(path);
+    let arguments = [disks::disk(C), record("pcrs.json"), "--variables".into(), disks::variables(C)];
+    let outcome = compare(&arguments);
+    let loader = outcome.causes.iter().filter(|cause| cause.code == "boot-loader-changed");
+    assert!(loader.clone().all(|cause| !cause.explains_exactly), "{:?}", outcome.causes);
+    assert!(loader.count() <= 1 && outcome.unexplained.contains(&4), "{:?}", outcome.causes);
+}
+
+/// systemd-boot 254 passes the embedded command line on and so has it measured; 257 does not.
+#[test]
+fn options_that_a_boot_loader_passes_are_put_down_to_it() {
+    if skipped_without(&disks::TOOLS) {
+        return;
+    }
+    let document = crate::outcome::document("d3-loader", boot(D3).predict());
+    let outcome = compare([document, boot_values(C).into()]);
+    assert!(!outcome.codes().contains("options-edited"), "{:?}", outcome.causes);
+    assert!(outcome.moved_by("boot-loader-changed").contains(&12), "{:?}", outcome.causes);
+}
+
+/// Two words at once, one instead of another, and one in front.
+#[test]
+fn edits_of_two_words_are_named() {
+    let tiny = boot("t-tiny-257");
+    let document = crate::outcome::document("t-words", tiny.predict());
+    let texts = [
+        ("two", "console=ttyS0 quiet rig=257 tiny rd.break debug"),
+        ("replaced", "console=ttyS0 rig=257 tiny single"),
+        ("front", "single console=ttyS0 quiet rig=257 tiny"),
+    ];
+    for (name, text) in texts {
+        let mut edited = tiny.predict();
+        edited.extend(["--cmdline".into(), text.into()]);
+        let outcome = compare([&document, &values(name, edited)]);
+        assert_eq!(outcome.moved_by("options-edited"), [9, 12], "{name}: {:?}", outcome.causes);
+        assert!(outcome.causes.iter().all(|cause| cause.explains_exactly), "{:?}", outcome.causes);
+    }
+}
+
+/// Values without anything that could be judged are not equal.
+#[test]
+fn nothing_in_common_is_an_error() {
+    let document = crate::outcome::document("t-nothing", boot("t-tiny-257").predict());
+    let observed = boot(C).record("eventlog.bin");
+    for pcrs in ["0,1,2,3,10", "0"] {
+        let run = crate::support::premeasure([
+            "compare".as_ref(),
+            document.as_os_str(),
+            observed.as_os_str(),
+            "--pcr".as_ref(),
+            pcrs.as_ref(),
+        ]);
+        assert_eq!(run.code, Some(2), "{}", run.stderr);
+        assert!(run.stderr.contains("nothing to compare"), "{}", run.stderr);
+    }
 }

@@ -84,7 +84,7 @@ fn content(path: &Path, bytes: Vec<u8>, policies: bool) -> anyhow::Result<Conten
         let capture = Capture::parse(&bytes).with_context(|| path.display().to_string())?;
         return Ok(Content::Capture(Box::new(capture)));
     }
-    if let Some(values) = registers(&bytes)? {
+    if let Some(values) = registers(path, &bytes)? {
         return Ok(Content::Registers(values));
     }
     let policy = import::detect(&bytes).ok().filter(|policy| policy.format != "cel-json");
@@ -125,11 +125,30 @@ fn is_document(bytes: &[u8]) -> bool {
 }
 
 /// PCR values, if the bytes are a listing of such.
-fn registers(bytes: &[u8]) -> anyhow::Result<Option<PcrValues>> {
+fn registers(path: &Path, bytes: &[u8]) -> anyhow::Result<Option<PcrValues>> {
     if bytes.len() as u64 > 1 << 20 {
         return Ok(None);
     }
     let Ok(text) = std::str::from_utf8(bytes) else { return Ok(None) };
-    let values = parse_registers(text).ok();
-    Ok(values.filter(|values| values.banks().next().is_some()))
+    let problem = match parse_registers(text) {
+        Ok(values) if values.banks().next().is_some() => return Ok(Some(values)),
+        Ok(_) => "it has no PCR values".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    match is_listing(text) {
+        true => Err(hinted(
+            format!("{}: {problem}", path.display()),
+            "expected {\"sha256\": {\"4\": \"hexadecimal digest\"}}, one value for each PCR",
+        )),
+        false => Ok(None),
+    }
+}
+
+/// An object with banks as its members can be nothing but a listing of PCR values.
+fn is_listing(text: &str) -> bool {
+    let object: Option<std::collections::BTreeMap<String, serde_json::Value>> =
+        serde_json::from_str(text).ok();
+    object.is_some_and(|object| {
+        !object.is_empty() && object.keys().all(|bank| bank.parse::<HashAlgorithm>().is_ok())
+    })
 }

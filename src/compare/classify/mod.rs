@@ -112,8 +112,16 @@ pub(super) fn causes(pair: &Pair<'_>, rows: &[AlignedEvent], open: &[PcrIndex]) 
         })
         .collect();
     let mut causes = Causes::default();
+    let keys_differ = different.iter().any(is_about_keys);
+    let reordered = in_another_order(pair, (expected, observed));
     for row in &different {
-        if let Some(code) = row.topic().and_then(|topic| primary(topic, row)) {
+        let code = match row.topic() {
+            Some(Topic::SectionName(_) | Topic::Section(_)) if reordered => Some(Code::SectionOrder),
+            Some(topic) if is_again(topic, row, expected) => Some(Code::Additional),
+            Some(Topic::SecureBootVariable(name)) if name == "dbx" => Some(dbx(row, keys_differ)),
+            topic => topic.and_then(|topic| primary(topic, row)),
+        };
+        if let Some(code) = code {
             causes.add(code, row.pcr, row.says());
         }
     }
@@ -167,7 +175,6 @@ fn primary(topic: &Topic, row: &Row<'_>) -> Option<Code> {
         Topic::Image(_) => Code::Image,
         Topic::SecureBootVariable(name) => match name.as_str() {
             "SecureBoot" => Code::SecureBoot,
-            "dbx" => dbx(row),
             _ => Code::SecureBootKeys,
         },
         Topic::BootVariable(_) | Topic::Smbios => Code::FirmwareConfig,
@@ -202,8 +209,38 @@ fn primary(topic: &Topic, row: &Row<'_>) -> Option<Code> {
     })
 }
 
-/// An empty dbx on one side: the keys are gone or there are first ones, which is more than an update.
-fn dbx(row: &Row<'_>) -> Code {
+/// Variables that make up the keys, dbx aside.
+fn is_about_keys(row: &Row<'_>) -> bool {
+    matches!(row.topic(), Some(Topic::SecureBootVariable(name)) if !matches!(name.as_str(), "dbx" | "SecureBoot"))
+}
+
+/// A boot measures each variable and its partition table once: one more of them is no other one.
+fn is_again(topic: &Topic, row: &Row<'_>, expected: &[Event]) -> bool {
+    let once = matches!(
+        topic,
+        Topic::SecureBootVariable(_) | Topic::BootVariable(_) | Topic::PartitionTable | Topic::LoaderConf
+    );
+    let is_expected = |event: &Event| event.pcr == row.pcr && event.topic == *topic;
+    once && row.status == EventStatus::Added && expected.iter().any(is_expected)
+}
+
+/// PCR 11 has the same measurements on both sides, in another order.
+fn in_another_order(pair: &Pair<'_>, (expected, observed): (&[Event], &[Event])) -> bool {
+    let of = |events: &[Event]| {
+        let sections = events.iter().filter(|event| {
+            event.pcr.get() == 11 && matches!(event.topic, Topic::SectionName(_) | Topic::Section(_))
+        });
+        sections.map(|event| event.digests.get(pair.bank)).collect::<Option<Vec<_>>>()
+    };
+    let (Some(mut ours), Some(mut theirs)) = (of(expected), of(observed)) else { return false };
+    let differ = ours != theirs;
+    ours.sort_unstable();
+    theirs.sort_unstable();
+    differ && ours == theirs
+}
+
+/// An empty dbx on one side while other keys differ: they are gone or there are first ones, which is more than an update.
+fn dbx(row: &Row<'_>, keys_differ: bool) -> Code {
     let is_empty = |event: Option<&Event>| {
         let event = event?;
         let decoded = decode(event.event_type?, event.data.as_deref()?, Context::default()).data;
@@ -213,7 +250,7 @@ fn dbx(row: &Row<'_>) -> Code {
         }
     };
     match (is_empty(row.expected), is_empty(row.observed)) {
-        (Some(true), _) | (_, Some(true)) => Code::SecureBootKeys,
+        (Some(true), _) | (_, Some(true)) if keys_differ => Code::SecureBootKeys,
         _ => Code::Dbx,
     }
 }

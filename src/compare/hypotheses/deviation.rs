@@ -18,6 +18,8 @@ pub struct Deviation {
     pub rank: u8,
     /// One of very many: it is not tried together with two others.
     pub many: bool,
+    /// One of so many that it is tried alone.
+    pub alone: bool,
 }
 
 /// A change of a register's list of digests. Events are named by their index in the list of the whole boot.
@@ -39,7 +41,7 @@ pub enum Edit {
 
 impl Deviation {
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), edits: BTreeMap::new(), rank: 0, many: false }
+        Self { code, detail: detail.into(), edits: BTreeMap::new(), rank: 0, many: false, alone: false }
     }
 
     pub(super) fn with(mut self, pcr: PcrIndex, edit: Edit) -> Self {
@@ -53,5 +55,9 @@ impl Deviation {
 
     pub(super) fn one_of_many(self) -> Self {
         Self { many: true, ..self }
+    }
+
+    pub(super) fn tried_alone(self) -> Self {
+        Self { many: true, alone: true, ..self }
     }
 }

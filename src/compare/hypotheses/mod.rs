@@ -140,7 +140,7 @@ fn explain_from(
     let judged = |pcr: &PcrIndex| pair.would_match(candidate, *pcr);
     let (by_itself, open): (Vec<PcrIndex>, Vec<PcrIndex>) = differing.iter().partition(|pcr| judged(pcr));
     let Some(events) = &candidate.events else {
-        return Explained { causes: whole::causes(reasons, &by_itself), pcrs: by_itself };
+        return Explained { causes: whole::causes(reasons, &by_itself, &open), pcrs: by_itself };
     };
     let facts = Facts {
         events,
@@ -153,19 +153,49 @@ fn explain_from(
     // It did not happen if it moves a register that has its value.
     let holds = |pcr: &PcrIndex| !open.contains(pcr) && pair.would_match(candidate, *pcr);
     deviations.retain(|deviation| !deviation.edits.keys().any(&holds));
+    // A register that holds its start value lost more than one measurement by chance.
+    deviations.retain(|deviation| {
+        deviation.code != Code::NotMeasured || !deviation.edits.keys().any(|pcr| is_at_start(pair, *pcr))
+    });
     let registers: BTreeMap<PcrIndex, Register> =
         open.iter().filter_map(|pcr| Some((*pcr, register(&facts, pair, candidate, *pcr)?))).collect();
     let solved = Search { registers: &registers, deviations: &deviations }.run(patience);
     let pcrs: Vec<PcrIndex> = by_itself.into_iter().chain(solved.pcrs).collect();
+    let unexplained: Vec<PcrIndex> = differing.iter().filter(|pcr| !pcrs.contains(pcr)).copied().collect();
     // Without the alternative's own deviations those that are added lead nowhere.
-    let mut found = Explained { causes: whole::causes(reasons, &pcrs), pcrs };
+    let mut found = Explained { causes: whole::causes(reasons, &pcrs, &unexplained), pcrs };
     for (index, pcrs) in solved.used {
         let Some(deviation) = deviations.get(index) else { continue };
-        let cause =
-            Cause { code: deviation.code, pcrs, explains_exactly: true, detail: deviation.detail.clone() };
-        merge(&mut found.causes, cause);
+        let moved = deviation.edits.keys().filter(|pcr| unexplained.contains(pcr)).copied();
+        merge(&mut found.causes, cause(deviation.code, &deviation.detail, pcrs, moved.collect()));
     }
+    share_doubts(&mut found.causes);
     found
+}
+
+/// What leads to a value only together with something that may be a coincidence may be one, too.
+fn share_doubts(causes: &mut [Cause]) {
+    let doubtful: Vec<PcrIndex> = causes
+        .iter()
+        .filter(|cause| !cause.explains_exactly)
+        .flat_map(|cause| cause.pcrs.iter().copied())
+        .collect();
+    for cause in causes {
+        cause.explains_exactly &= !cause.pcrs.iter().any(|pcr| doubtful.contains(pcr));
+    }
+}
+
+/// A cause of these registers. Where it moves others too, whose values nothing explains, it may be a coincidence.
+fn cause(code: Code, detail: &str, pcrs: Vec<PcrIndex>, unexplained: Vec<PcrIndex>) -> Cause {
+    let mut detail = detail.to_owned();
+    if !unexplained.is_empty() {
+        let others: Vec<String> = unexplained.iter().map(ToString::to_string).collect();
+        detail.push_str(&format!(
+            " (it leads to this value, but would move PCR {} too, of which nothing explains the value)",
+            others.join(", ")
+        ));
+    }
+    Cause { code, pcrs, explains_exactly: unexplained.is_empty(), detail }
 }
 
 /// Adds a cause; one of the same code and detail gets its registers.
@@ -238,12 +268,13 @@ fn tails(facts: &Facts<'_>, pcr: PcrIndex) -> Vec<Vec<Digest>> {
     tails
 }
 
+fn is_at_start(pair: &Pair<'_>, pcr: PcrIndex) -> bool {
+    pair.observation.values.get(pair.bank, pcr) == Some(pcr.start_value(pair.bank))
+}
+
 /// Registers that hold their start value, where nothing better explains them.
 fn never_extended(pair: &Pair<'_>, differing: &[PcrIndex], found: &mut Explained) {
-    let is_start = |pcr: &&PcrIndex| {
-        let value = pair.observation.values.get(pair.bank, **pcr);
-        !found.pcrs.contains(pcr) && value == Some(pcr.start_value(pair.bank))
-    };
+    let is_start = |pcr: &&PcrIndex| !found.pcrs.contains(pcr) && is_at_start(pair, **pcr);
     let pcrs: Vec<PcrIndex> = differing.iter().filter(is_start).copied().collect();
     if pcrs.is_empty() {
         return;

@@ -80,10 +80,13 @@ pub(super) fn deviations(facts: &Facts<'_>) -> Vec<Deviation> {
     else {
         return Vec::new();
     };
-    edits(text)
-        .into_iter()
-        .flat_map(|(detail, edited)| edited_boot(facts, index, text, &detail, &edited))
-        .collect()
+    let single = edits(text).into_iter();
+    let mut all: Vec<Deviation> =
+        single.flat_map(|(detail, edited)| edited_boot(facts, index, text, &detail, &edited)).collect();
+    let double = double_edits(text).into_iter();
+    let double = double.flat_map(|(detail, edited)| edited_boot(facts, index, text, &detail, &edited));
+    all.extend(double.map(|deviation| deviation.ranked(1).tried_alone()));
+    all
 }
 
 /// Edited texts, each with what was done.
@@ -91,6 +94,7 @@ pub(super) fn edits(text: &str) -> Vec<(String, String)> {
     let mut all = Vec::new();
     for word in WORDS {
         all.push((format!("\"{word}\" was added to the command line"), format!("{text} {word}")));
+        all.push((format!("\"{word}\" was put before the command line"), format!("{word} {text}")));
         all.push((format!("the command line was replaced with \"{word}\""), (*word).to_owned()));
     }
     let words: Vec<&str> = text.split(' ').collect();
@@ -98,6 +102,28 @@ pub(super) fn edits(text: &str) -> Vec<(String, String)> {
         let rest: Vec<&str> =
             words.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, word)| *word).collect();
         all.push((format!("\"{word}\" was taken out of the command line"), rest.join(" ")));
+    }
+    all
+}
+
+/// Two words added, and one added where another was taken out.
+fn double_edits(text: &str) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for word in WORDS {
+        for other in WORDS.iter().filter(|other| *other != word) {
+            let detail = format!("\"{word} {other}\" was added to the command line");
+            all.push((detail, format!("{text} {word} {other}")));
+        }
+    }
+    let words: Vec<&str> = text.split(' ').collect();
+    for (index, old) in words.iter().enumerate().take(MAX_LEFT_OUT) {
+        let rest: Vec<&str> =
+            words.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, word)| *word).collect();
+        let rest = rest.join(" ");
+        for word in WORDS {
+            let detail = format!("\"{old}\" was taken out of the command line, and \"{word}\" added");
+            all.push((detail, format!("{rest} {word}")));
+        }
     }
     all
 }

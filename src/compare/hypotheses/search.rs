@@ -157,6 +157,7 @@ impl Search<'_> {
         for (index, deviation) in self.deviations.iter().enumerate() {
             let edits = deviation.edits.get(&pcr).and_then(|edits| register.prepare(edits));
             match edits {
+                Some(edits) if deviation.alone => touching.alone.push((index, edits)),
                 Some(edits) if deviation.many => touching.many.push((index, edits)),
                 Some(edits) => touching.few.push((index, edits)),
                 None => {}
@@ -171,6 +172,7 @@ impl Search<'_> {
 struct Touching {
     few: Vec<(usize, Prepared)>,
     many: Vec<(usize, Prepared)>,
+    alone: Vec<(usize, Prepared)>,
 }
 
 /// Edits by position in the register.
@@ -198,7 +200,7 @@ impl Tries {
 
 fn singles(register: &Register, touching: &Touching, tries: &mut Tries) -> Vec<Solution> {
     let mut found = Vec::new();
-    for (index, edits) in touching.few.iter().chain(&touching.many) {
+    for (index, edits) in touching.few.iter().chain(&touching.many).chain(&touching.alone) {
         if found.len() >= MAX_SOLUTIONS || !tries.one() {
             break;
         }

@@ -41,7 +41,9 @@ pub(super) fn deviations(facts: &Facts<'_>) -> Vec<Deviation> {
     if state != [1] {
         all.extend(on(facts, set(&[1])));
     }
-    all.extend(without_keys(facts, off, set));
+    all.extend(without_keys(facts, off("no keys are enrolled (setup mode)").with(PCR, set(&[0]))));
+    let detail = "the firmware has neither Secure Boot nor keys: none of the variables exists";
+    all.extend(without_keys(facts, off(detail).with(PCR, set(&[]))));
     all
 }
 
@@ -61,15 +63,10 @@ fn on(facts: &Facts<'_>, set: Edit) -> Vec<Deviation> {
     all
 }
 
-/// Setup mode: the same firmware with its keys taken out.
-fn without_keys(
-    facts: &Facts<'_>,
-    off: impl Fn(&str) -> Deviation,
-    set: impl Fn(&[u8]) -> Edit,
-) -> Option<Deviation> {
+/// The same firmware with its keys taken out.
+fn without_keys(facts: &Facts<'_>, base: Deviation) -> Option<Deviation> {
     let keys: Vec<(usize, &str)> =
         KEYS.into_iter().filter_map(|name| Some((variable(facts, name)?.0, name))).collect();
-    let base = off("no keys are enrolled (setup mode)").with(PCR, set(&[0]));
     let all = keys.iter().fold(base, |deviation, (index, name)| {
         let vendor = if matches!(*name, "PK" | "KEK") { GLOBAL_VARIABLE } else { IMAGE_SECURITY_DATABASE };
         let digest = facts.hash(&variable_data(vendor, name, &[]));

@@ -59,8 +59,9 @@ fn moves(code: Code) -> &'static [u8] {
     }
 }
 
-/// The deviations of an alternative as causes of the registers that it explains.
-pub(super) fn causes(reasons: &[Reason], pcrs: &[PcrIndex]) -> Vec<Cause> {
+/// The deviations of an alternative as causes of the registers that it explains. One that moves others too, which stay
+/// `unexplained`, may be a coincidence.
+pub(super) fn causes(reasons: &[Reason], pcrs: &[PcrIndex], unexplained: &[PcrIndex]) -> Vec<Cause> {
     let mut causes: Vec<Cause> = Vec::new();
     for reason in reasons {
         // What no reason moves by itself they move together.
@@ -68,8 +69,8 @@ pub(super) fn causes(reasons: &[Reason], pcrs: &[PcrIndex]) -> Vec<Cause> {
         let moved = pcrs.iter().copied().filter(|pcr| reason.moves(*pcr) || !alone(*pcr));
         let moved: Vec<PcrIndex> = moved.collect();
         if !moved.is_empty() {
-            let detail = reason.detail.clone();
-            merge(&mut causes, Cause { code: reason.code, pcrs: moved, explains_exactly: true, detail });
+            let others = unexplained.iter().copied().filter(|pcr| reason.moves(*pcr)).collect();
+            merge(&mut causes, super::cause(reason.code, &reason.detail, moved, others));
         }
     }
     causes
