@@ -906,6 +906,18 @@ def _(c):
     c.pcrs.append("14")
 
 
+@case("shim-15.8-no-secure-boot", "shim 15.8 of Debian 11 without Secure Boot, a stored SbatLevel that it resets", more=True)
+def _(c):
+    c.firmware("trixie")
+    c.stored("SbatLevel", b"sbat,1,2026010100\nshim,4\ngrub,5\n", SHIM_LOCK, 3)
+    c.predict += ["--variables", c.vars, "--firmware", c.code]
+    c.put(c.parts.file("shim-bullseye", "usr/lib/shim/shimx64.efi.signed"), "EFI/BOOT/BOOTX64.EFI")
+    c.put(c.parts.boot("sdboot-signed", "systemd-bootx64.efi.signed"), "EFI/BOOT/grubx64.efi")
+    c.uki("systemd-257", "EFI/Linux/matrix.efi", c.sections("systemd-257", None, "matrix=shim"))
+    c.conf("default matrix.efi")
+    c.pcrs += ["7", "14"]
+
+
 @case("shim-moklistx", "shim with a MOK, MokListX of other programs and keys, a newer SbatLevel and a policy, UKI of the MOK", more=True)
 def _(c):
     c.firmware("trixie", vars_="OVMF_VARS_4M.ms.fd")
