@@ -242,6 +242,80 @@ fn what_shim_does_otherwise_is_left_open() {
     }
 }
 
+/// The guest's ESP with its shim made another version or another vendor's: texts of the same length.
+fn esp_with_shim(changes: &[(&str, &str)]) -> tempfile::TempDir {
+    let esp = tempfile::tempdir_in(scratch()).expect("a temporary folder");
+    copy(&disks::esp(CASE), esp.path());
+    let path = esp.path().join("EFI/BOOT/BOOTX64.EFI");
+    let mut shim = read(&path);
+    for (old, new) in changes {
+        assert_eq!(old.len(), new.len());
+        let at = shim.windows(old.len()).position(|window| window == old.as_bytes()).expect(old);
+        shim[at..][..new.len()].copy_from_slice(new.as_bytes());
+    }
+    fs::write(path, shim).expect("written");
+    esp
+}
+
+/// Without Secure Boot 15.7 stores its level as it does with it: logs of Ubuntu's 15.7 (corpus, hpe-u46-locality3 and
+/// ccel-ubuntu-tdx-fallback) have `sbat,1,2022052400` there, where 15.8 resets it.
+#[test]
+fn shim_15_7_keeps_its_level_without_secure_boot() {
+    if skipped_without(&disks::TOOLS) {
+        return;
+    }
+    let esp = esp_with_shim(&[("$Version: 16.1 $", "$Version: 15.7 $"), ("\nshim,4,UEFI", "\nshim,3,UEFI")]);
+    let [automatic, latest] = built_in();
+    let old = "sbat,1,2021030218\n";
+    for (stored, policy, expected) in [
+        (old, None, automatic.as_str()),
+        ("sbat,1,2027010100\nshim,5\n", None, "sbat,1,2027010100\nshim,5\n"),
+        (old, Some(1), &latest),
+        (old, Some(2), &automatic),
+        ("sbat,1,2027010100\nshim,5\n", Some(3), old),
+    ] {
+        let mut machine = Machine::new().set("SbatLevelRT", stored.as_bytes()).without_secure_boot();
+        if let Some(policy) = policy {
+            machine = machine.set("SbatPolicy", &[policy]);
+        }
+        let document = machine.document(esp.path());
+        assert!(measured(&document, 7).contains(&level(expected)), "{stored:?} {policy:?}");
+        assert!(document.to_string().contains("shim-15.7-as-read"), "nobody saw it boot");
+    }
+    let observed: Pcrs = read_json(fixture("boots").join(CASE).join("pcrs.json"));
+    let document = Machine::new().without_secure_boot().document(esp.path());
+    assert_eq!(value(&document, 14, "sha256").as_ref(), observed["sha256"].get("14"));
+}
+
+/// Other builds are not taken for one that is known: the reason names the version, or what the vendor may have changed. Ubuntu's have
+/// the placeholder as `MokListX`, though they were built with revocations (corpus, gce-ubuntu-2404-amd-sevsnp).
+#[test]
+fn builds_that_nobody_saw_are_left_open() {
+    if skipped_without(&disks::TOOLS) {
+        return;
+    }
+    for (changes, unknown, says) in [
+        (
+            &[("$Version: 16.1 $", "$Version: 15.6 $"), ("\nshim,4,UEFI", "\nshim,2,UEFI")][..],
+            &[7, 14][..],
+            "shim 15.6 measures",
+        ),
+        (
+            &[("$Version: 16.1 $", "$Version: 16.1 $"), ("\nshim,4,UEFI", "\nshim,3,UEFI")],
+            &[7, 14],
+            "depends on its version",
+        ),
+        (&[("\nshim.debian,", "\nshim.ubuntu,")], &[14], "revocations into MokListX"),
+    ] {
+        let esp = esp_with_shim(changes);
+        let document = Machine::new().without_secure_boot().document(esp.path());
+        for number in [7, 14] {
+            assert_eq!(is_unknown(&document, number), unknown.contains(&number), "{says}: PCR {number}");
+        }
+        assert!(document.to_string().contains(says), "{says}");
+    }
+}
+
 /// What lets an image start is looked for in shim's order: digests, then certificates; `db`, the vendor's lists, then `MokListRT`. A
 /// recorded machine has `vendor_db` between `db` and `MokList` (hirs-laptop-centos-sb-on of the corpus).
 #[test]

@@ -17,18 +17,18 @@ use crate::uefi::variable::variable_data;
 const KEYS: Rule = Rule {
     id: "shim-keys",
     statement: "shim measures the lists of keys that it goes by, its own and the enrolled ones",
-    source: "shim mok.c import_mok_state, mirror_one_mok_variable; 15.8 to 16.1",
+    source: "shim mok.c import_mok_state, mirror_one_mok_variable; 15.7 to 16.1; observed with Debian's 15.8 and 16.1",
 };
 const LEVEL: Rule = Rule {
     id: "shim-sbat-level",
     statement: "shim measures the variable SbatLevel as it has just stored it",
-    source: "shim mok.c mok_state_variable_data, sbat.c set_sbat_uefi_variable; 15.8 to 16.1",
+    source: "shim mok.c mok_state_variable_data, sbat.c set_sbat_uefi_variable; 15.7 to 16.1; observed with Debian's 15.8 and 16.1",
 };
 const AUTHORITY: Rule = Rule {
     id: "shim-authority",
     statement: "under Secure Boot shim measures the entry of db, its vendor's keys or MokList that lets an image start, each entry \
                 once",
-    source: "shim verify.c verify_buffer_authenticode, check_allowlist, tpm.c tpm_measure_variable; 15.8 to 16.1",
+    source: "shim verify.c verify_buffer_authenticode, check_allowlist, tpm.c tpm_measure_variable; 15.7 to 16.1; observed with Debian's 15.8 and 16.1",
 };
 const UNKNOWN: Rule =
     Rule { id: "shim-unknown", statement: "what shim measures depends on its version", source: "shim" };
@@ -37,12 +37,12 @@ const UNKNOWN: Rule =
 /// and later), or that which systemd-boot and systemd-stub set up with its protocol before.
 pub(super) fn run(chain: &BootChain, shim: &NamedImage, scenario: &Scenario, recorder: &mut Recorder<'_>) {
     let policy = scenario.secure_boot_policy.clone();
-    let known = Shim::of(&shim.image).ok().flatten().filter(|shim| shim.generation >= 4);
+    let known = Shim::of(&shim.image).ok().flatten().filter(Shim::is_known);
     recorder.program(Program::Same);
     recorder.verification = ImageVerification::default();
     let (Some(program), Some(policy)) = (known, policy) else {
-        let reason = "what shim measures depends on its version and on the machine's variables";
-        unknown(recorder, &[7, 14], reason, "a shim of version 15.8 or later, and --variables");
+        let reason = why_unknown(Shim::version_of(&shim.image));
+        unknown(recorder, &[7, 14], &reason, "a shim of version 15.8 or later, and --variables");
         if scenario.secure_boot {
             assume_accepted(recorder);
         }
@@ -55,6 +55,14 @@ pub(super) fn run(chain: &BootChain, shim: &NamedImage, scenario: &Scenario, rec
         &[7, 14],
         "--variables with all of the machine's variables",
     );
+    if program.is_15_7() {
+        recorder.assume(
+            "shim-15.7-as-read",
+            "shim 15.7 measures what its source says, and its vendor changed nothing of that: no boot of it was observed",
+            &[4, 7, 14],
+            "a shim of version 15.8 or later",
+        );
+    }
     mirror(shim, &program, &state, scenario.secure_boot, recorder);
     if let Some(name) = state.request {
         let reason = format!("shim starts MokManager first, which the variable {name} asks for");
@@ -63,6 +71,20 @@ pub(super) fn run(chain: &BootChain, shim: &NamedImage, scenario: &Scenario, rec
     if scenario.secure_boot {
         beside(chain, recorder);
         verification(&state, policy, recorder);
+    }
+}
+
+/// Why a shim's measurements are not known.
+fn why_unknown(version: Option<(u16, u16)>) -> String {
+    match version {
+        Some((15, minor @ 4..=6)) => format!(
+            "shim 15.{minor} measures its vendor's key, SbatLevel and MokListTrusted otherwise than later ones, in ways that vendors \
+             changed, and no boot of it was observed"
+        ),
+        Some((major, minor)) if (major, minor) < (15, 7) => {
+            format!("shim {major}.{minor} is from before SbatLevel, and no boot of it was observed")
+        }
+        _ => "what shim measures depends on its version and on the machine's variables".to_owned(),
     }
 }
 
@@ -79,7 +101,12 @@ fn mirror(
     match (state.keys.bytes(), state.revocations.bytes()) {
         (Some(enrolled), Some(revoked)) => {
             keys(recorder, shim, "MokList", program.mok_list(enrolled));
-            keys(recorder, shim, "MokListX", program.mok_list_x(revoked));
+            if program.mirrors_revocations {
+                keys(recorder, shim, "MokListX", program.mok_list_x(revoked));
+            } else {
+                let reason = "whether this vendor's shim puts its own revocations into MokListX depends on patches of the vendor's";
+                unknown(recorder, &[14], reason, "a log of a boot of this shim");
+            }
         }
         _ => unknown(
             recorder,

@@ -13,9 +13,10 @@ use crate::uefi::variable_store::Variable;
 const MAX_SECTION: u64 = 1 << 20;
 /// `EFI_VARIABLE_RUNTIME_ACCESS`.
 const RUNTIME_ACCESS: u32 = 4;
-/// `POLICY_LATEST` and `POLICY_AUTOMATIC` of `SbatPolicy`.
+/// `POLICY_LATEST`, `POLICY_AUTOMATIC` and `POLICY_RESET` of `SbatPolicy`.
 const POLICY_LATEST: u8 = 1;
 const POLICY_AUTOMATIC: u8 = 2;
+const POLICY_RESET: u8 = 3;
 /// Variables that ask for MokManager (shim `mok.c`, `check_mok_request`).
 const REQUESTS: [&str; 10] = [
     "MokNew",
@@ -35,8 +36,11 @@ const SBAT_ORIGINAL: &[u8] = b"sbat,1,2021030218\n";
 /// A shim, as far as it decides what it measures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shim {
-    /// Generation of the component `shim` in its `.sbat`: 4 from version 15.8 on.
+    /// Generation of the component `shim` in its `.sbat`: 3 in version 15.7, 4 from version 15.8 on.
     pub generation: u32,
+    /// It is known that the vendor's revocations, if it has any, stand in `MokListX`: builds of Debian were observed. Ubuntu and SUSE
+    /// patch theirs to leave them out (rhboot/shim pull requests 514 and 779; placeholders in logs of Ubuntu).
+    pub mirrors_revocations: bool,
     /// Version in `.data.ident`, major and minor.
     pub version: Option<(u16, u16)>,
     /// The vendor's keys as signature lists.
@@ -106,8 +110,10 @@ impl Shim {
             return Ok(None);
         };
         let (authorized, deauthorized, has_vendor_db) = read_vendor(&vendor)?;
+        let sbat = section(".sbat")?.unwrap_or_default();
         Ok(Some(Self {
-            generation: generation(&section(".sbat")?.unwrap_or_default()),
+            generation: generation(&sbat, "shim,"),
+            mirrors_revocations: deauthorized.is_empty() || generation(&sbat, "shim.debian,") > 0,
             version: version(&section(".data.ident")?.unwrap_or_default()),
             authorized,
             has_vendor_db,
@@ -115,6 +121,27 @@ impl Shim {
             automatic_level: read_level(&levels, 0)?,
             latest_level: read_level(&levels, 1)?,
         }))
+    }
+
+    /// What an image says of itself in `.data.ident`, major and minor; `None` when it is no shim that does.
+    #[must_use]
+    pub fn version_of(image: &PeImage) -> Option<(u16, u16)> {
+        let names = long_names(image).ok()?;
+        let mut all = image.sections.iter().zip(&names);
+        let (section, _) = all.find(|(_, long)| long.as_deref() == Some(".data.ident"))?;
+        version(&image.raw_data(section).ok()?.read(MAX_SECTION).ok()?)
+    }
+
+    /// Its rules are known: 15.8 and later, which were observed, and 15.7.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.generation >= 4 || self.is_15_7()
+    }
+
+    /// It is 15.7, of which the source was read, but no boot observed.
+    #[must_use]
+    pub fn is_15_7(&self) -> bool {
+        self.generation == 3 && self.version == Some((15, 7))
     }
 
     /// The vendor's keys of a shim that was built with lists of them: measured as `vendor_db`.
@@ -136,15 +163,18 @@ impl Shim {
     }
 
     /// What `SbatLevel` holds once this shim has run: under Secure Boot the stored level, or the built-in one where that is
-    /// newer; without it the original one (shim `set_sbat_uefi_variable`; from 15.8 on). `None` where `SbatPolicy` asks for
-    /// something without Secure Boot: it counts for one boot only.
+    /// newer; without it the original one, and `None` where `SbatPolicy` asks for something then: it counts for one boot only
+    /// (shim `set_sbat_uefi_variable`; from 15.8 on). 15.7 goes by the stored level without Secure Boot, too, unless it is asked to
+    /// reset it; HPE's and a TDX machine's logs of Ubuntu's show that.
     #[must_use]
     pub fn sbat_level(&self, secure_boot: bool, state: &ShimState) -> Option<Vec<u8>> {
         let asked = state.level_policy.bytes()?.first().copied();
         match (secure_boot, asked) {
+            (true, _) => {}
+            (false, Some(POLICY_RESET)) => return Some(SBAT_ORIGINAL.to_vec()),
+            (false, _) if self.is_15_7() => {}
             (false, Some(POLICY_LATEST | POLICY_AUTOMATIC)) => return None,
             (false, _) => return Some(SBAT_ORIGINAL.to_vec()),
-            (true, _) => {}
         }
         let built_in = if asked == Some(POLICY_LATEST) { &self.latest_level } else { &self.automatic_level };
         let stored = state.level.bytes()?;
@@ -265,10 +295,10 @@ fn version(ident: &[u8]) -> Option<(u16, u16)> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// The second field of the line `shim,N,...`.
-fn generation(sbat: &[u8]) -> u32 {
+/// The second field of the line that starts with the component's name and a comma; 0 where there is none.
+fn generation(sbat: &[u8], component: &str) -> u32 {
     let text = String::from_utf8_lossy(sbat);
-    let line = text.lines().find_map(|line| line.strip_prefix("shim,"));
+    let line = text.lines().find_map(|line| line.strip_prefix(component));
     line.and_then(|line| line.split(',').next()?.parse().ok()).unwrap_or(0)
 }
 

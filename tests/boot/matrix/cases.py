@@ -894,6 +894,30 @@ def _(c):
     c.pcrs.append("14")
 
 
+@case("shim-15.8-loader-257", "shim 15.8 of Debian 11, Debian's signed systemd-boot 257 and a UKI signed by a MOK", more=True)
+def _(c):
+    c.firmware("trixie", vars_="OVMF_VARS_4M.ms.fd")
+    c.enroll(["--add-mok", "11111111-2222-3333-4444-123456789abc", c.key("db2.crt")])
+    c.predict += ["--variables", c.vars]
+    c.put(c.parts.file("shim-bullseye", "usr/lib/shim/shimx64.efi.signed"), "EFI/BOOT/BOOTX64.EFI")
+    c.put(c.parts.boot("sdboot-signed", "systemd-bootx64.efi.signed"), "EFI/BOOT/grubx64.efi")
+    c.uki("systemd-257", "EFI/Linux/matrix.efi", c.sections("systemd-257", None, "matrix=shim"), sign="db2")
+    c.conf("default matrix.efi")
+    c.pcrs.append("14")
+
+
+@case("shim-15.8-no-secure-boot", "shim 15.8 of Debian 11 without Secure Boot, a stored SbatLevel that it resets", more=True)
+def _(c):
+    c.firmware("trixie")
+    c.stored("SbatLevel", b"sbat,1,2026010100\nshim,4\ngrub,5\n", SHIM_LOCK, 3)
+    c.predict += ["--variables", c.vars, "--firmware", c.code]
+    c.put(c.parts.file("shim-bullseye", "usr/lib/shim/shimx64.efi.signed"), "EFI/BOOT/BOOTX64.EFI")
+    c.put(c.parts.boot("sdboot-signed", "systemd-bootx64.efi.signed"), "EFI/BOOT/grubx64.efi")
+    c.uki("systemd-257", "EFI/Linux/matrix.efi", c.sections("systemd-257", None, "matrix=shim"))
+    c.conf("default matrix.efi")
+    c.pcrs += ["7", "14"]
+
+
 @case("shim-moklistx", "shim with a MOK, MokListX of other programs and keys, a newer SbatLevel and a policy, UKI of the MOK", more=True)
 def _(c):
     c.firmware("trixie", vars_="OVMF_VARS_4M.ms.fd")
@@ -1130,6 +1154,11 @@ def debian_grub(c, suite, kernel, shim, *options):
 @case("grub-debian-12", "shim, Debian 12's GRUB and kernel 6.1, /boot on ext4, Secure Boot", more=True)
 def _(c):
     debian_grub(c, "bookworm", "kernel-6.1", "bookworm")
+
+
+@case("grub-debian-12-shim-15.8", "shim 15.8 of Debian 11, Debian 12's GRUB and kernel 6.1, Secure Boot", more=True)
+def _(c):
+    debian_grub(c, "bookworm", "kernel-6.1", "bullseye")
 
 
 @case("grub-debian-13", "shim, Debian 13's GRUB and kernel 6.12, /boot on ext4 with a seed of checksums, Secure Boot")

@@ -6,7 +6,7 @@ it are reported as skipped.
 import glob, hashlib, os, re, subprocess
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-SUITES = ["bookworm", "bookworm-backports", "trixie", "trixie-backports", "forky", "sid"]
+SUITES = ["bullseye", "bookworm", "bookworm-backports", "trixie", "trixie-backports", "forky", "sid"]
 SECURITY = ["bookworm-security", "trixie-security"]
 
 # name: (suite, package, file in it). A kernel's package is named by the meta package of its suite.
@@ -28,6 +28,7 @@ PARTS = {
     "ovmf-bookworm": ("bookworm", "ovmf", "usr/share/OVMF/"),
     "ovmf-trixie": ("trixie", "ovmf", "usr/share/OVMF/"),
     "ovmf-sid": ("sid", "ovmf-generic", "usr/share/OVMF/"),
+    "shim-bullseye": ("bullseye", "shim-signed", "usr/lib/shim/"),
     "shim-bookworm": ("bookworm", "shim-signed", "usr/lib/shim/"),
     "shim-trixie": ("trixie", "shim-signed", "usr/lib/shim/"),
     "sdboot-signed": ("trixie", "systemd-boot-efi-amd64-signed", BOOT),
