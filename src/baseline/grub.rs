@@ -1,5 +1,6 @@
 //! GRUB's share of a recorded boot: what it ran and opened, in order. No part of a profile, since the image decides it.
 
+use crate::tcg::event_data::{self, EventData};
 use crate::tcg::eventlog::{Event, EventLog, RegisterKind};
 use crate::tcg::{Digest, DigestSet, EventType, HashAlgorithm};
 
@@ -18,6 +19,8 @@ pub struct RecordedGrub {
     pub banks: Vec<HashAlgorithm>,
     /// Images that were started up to GRUB, itself last: PCR 4.
     pub images: Vec<DigestSet>,
+    /// The file that the last of these was loaded from, with backslashes; `None` where the log does not say.
+    pub file: Option<String>,
     /// What followed, in order.
     pub events: Vec<GrubEvent>,
     /// Secure Boot was on; `None` where the log does not show it.
@@ -64,7 +67,7 @@ impl RecordedGrub {
             return None;
         }
         let banks: Vec<HashAlgorithm> = log.banks().collect();
-        let mut found = Self { banks, images: Vec::new(), events: Vec::new(), secure_boot };
+        let mut found = Self { banks, images: Vec::new(), file: None, events: Vec::new(), secure_boot };
         for event in log.events().filter(|event| event.event_type != EventType::NO_ACTION) {
             if let Err(why) = found.take(&event) {
                 return Some(Err(format!("event {}: {why}", event.number)));
@@ -98,6 +101,12 @@ impl RecordedGrub {
             }
             GrubEventKind::Image if self.events.is_empty() => {
                 self.images.push(digests);
+                let data =
+                    event_data::decode(event.event_type, event.data, event_data::Context::default()).data;
+                self.file = match data {
+                    EventData::ImageLoad(image) => image.path.file(),
+                    _ => None,
+                };
                 return Ok(());
             }
             _ => {}

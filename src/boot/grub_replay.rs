@@ -95,8 +95,8 @@ pub(super) fn run(
 fn assume(replay: &GrubReplay, scenario: &Scenario, recorder: &mut Recorder<'_>) {
     let names = scenario.baseline.as_ref().map(|recorded| recorded.names()).unwrap_or_default();
     let statement = format!(
-        "GRUB does what it did in the recorded boot ({names}), a trace of an execution: nobody chooses another entry, the \
-         machine answers as then, disks come in the same order, and files that it only looks for and that are not on the disk \
+        "GRUB does what it did in the recorded boot ({names}), a trace of an execution: the choice at its menu is the same, \
+         the machine answers as then, disks come in the same order, and files that it only looks for and that are not on the disk \
          were not there then"
     );
     recorder.assume("grub-as-recorded", statement, &[4, 7, 8, 9], "");

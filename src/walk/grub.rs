@@ -110,7 +110,11 @@ pub(super) fn run(
     boot.recorded = Some(recorded.clone().and_then(|recorded| {
         let partitions = Partitions::of(before.medium).ok_or("there is no disk around the files")?;
         let started = before.shim.iter().chain([loader]).map(|loader| &loader.image);
-        let found = super::grub_replay::Replay::new(&recorded, &image, &partitions).hold(started, inputs)?;
+        let found = super::grub_replay::Replay::new(&recorded, &image, &partitions).hold(
+            &loader.path,
+            started,
+            inputs,
+        )?;
         Ok(Box::new(found))
     }));
     Ok(boot)

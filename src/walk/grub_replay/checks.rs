@@ -63,6 +63,26 @@ impl Replay<'_> {
         Ok(())
     }
 
+    /// Positions of files that a search for a file opened: that they are there is all that counts.
+    pub(super) fn searched(&self) -> BTreeSet<usize> {
+        let (mut wanted, mut found) = (None, BTreeSet::new());
+        for (at, event) in self.recorded.events.iter().enumerate() {
+            match &event.kind {
+                GrubEventKind::Command(text) => {
+                    let words: Vec<&str> = text.split(' ').filter(|word| !word.is_empty()).collect();
+                    let search = words.split_first().filter(|(name, _)| name.starts_with("search"));
+                    let search = search.and_then(|(name, arguments)| Search::read(name, arguments));
+                    wanted = search.filter(|search| search.wanted == Wanted::File).map(|search| search.value);
+                }
+                GrubEventKind::File(name) if wanted == Some(path_of(name)) => {
+                    found.insert(at);
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+
     fn one_with(&self, wanted: Wanted, value: &str) -> Option<usize> {
         let fits = |at: &usize| {
             self.partitions.known.get(*at).is_some_and(|known| match wanted {
@@ -148,9 +168,8 @@ impl Replay<'_> {
         let mut names: BTreeSet<String> = LISTS.iter().map(|list| format!("x86_64-efi/{list}")).collect();
         let modules = arguments("insmod ").filter(|name| !self.image.modules.contains(*name));
         names.extend(modules.map(|name| format!("x86_64-efi/{name}.mod")));
-        if self.image.memdisk.is_none() {
-            names.extend(arguments("loadfont ").map(|name| format!("fonts/{name}.pf2")));
-        }
+        let fonts = arguments("loadfont ").map(|name| format!("fonts/{name}.pf2"));
+        names.extend(fonts.filter(|font| !self.is_in_memory(font)));
         names.extend(arguments("set lang=").map(|name| format!("locale/{name}.mo")));
         for prefix in prefixes {
             for (partition, volume) in self.on(prefix) {
@@ -164,6 +183,14 @@ impl Replay<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The memory disk comes first, and nothing on it is measured.
+    fn is_in_memory(&self, font: &str) -> bool {
+        match &self.image.memdisk {
+            Some(Ok(disk)) => matches!(disk.open(font), Ok(Some(_))),
+            _ => self.image.has_debians_memory_disk() && font == "fonts/unicode.pf2",
+        }
     }
 
     /// `blscfg` opens every entry, in the order of the folder.

@@ -50,18 +50,20 @@ impl<'a> Replay<'a> {
         Self { recorded, image, partitions }
     }
 
-    /// Holds the medium against the recorded boot: `started` are the images up to GRUB.
+    /// Holds the medium against the recorded boot: `started` are the images up to GRUB, which is loaded from `path`.
     ///
     /// # Errors
     /// The first thing by which this boot may go another way.
     pub(super) fn hold<'i>(
         &self,
+        path: &str,
         started: impl Iterator<Item = &'i PeImage>,
         inputs: &mut Inputs,
     ) -> Result<GrubReplay, String> {
-        self.check_images(started)?;
+        self.check_images(path, started)?;
         let kernel = Started::of(&self.recorded.events)?;
         let opened = self.locate()?;
+        let searched = self.searched();
         let mut changed = BTreeSet::new();
         for file in &opened {
             if self
@@ -71,7 +73,7 @@ impl<'a> Replay<'a> {
             {
                 continue;
             }
-            if !kernel.is_payload(file.at) {
+            if !kernel.is_payload(file.at) && !searched.contains(&file.at) {
                 return Err(format!("{} is another one than the recorded boot opened", file.name));
             }
             changed.insert(file.at);
@@ -102,7 +104,7 @@ impl<'a> Replay<'a> {
     }
 
     /// The programs are the same, and this GRUB measures from its start on.
-    fn check_images<'i>(&self, started: impl Iterator<Item = &'i PeImage>) -> Result<(), String> {
+    fn check_images<'i>(&self, path: &str, started: impl Iterator<Item = &'i PeImage>) -> Result<(), String> {
         let started: Vec<DigestSet> =
             started.map(|image| self.image_digest(image)).collect::<Result<_, _>>()?;
         let same = |(one, other): (&DigestSet, &DigestSet)| {
@@ -111,6 +113,10 @@ impl<'a> Replay<'a> {
         if started.len() != self.recorded.images.len() || !started.iter().zip(&self.recorded.images).all(same)
         {
             return Err("it was by another GRUB, another shim, or more programs".to_owned());
+        }
+        let same_path = |file: &String| normal(file).eq_ignore_ascii_case(&normal(path));
+        if self.recorded.file.as_ref().is_some_and(|file| !same_path(file)) {
+            return Err("GRUB was loaded from another file".to_owned());
         }
         if !self.image.modules.contains("tpm") {
             return Err(
@@ -224,9 +230,9 @@ fn device_of(name: &str) -> Option<&str> {
     name.strip_prefix('(')?.split_once(')').map(|(device, _)| device)
 }
 
-/// A path with one slash in front of each component.
+/// A path with one slash in front of each component; the firmware's have backslashes.
 fn normal(path: &str) -> String {
-    path.split('/').filter(|part| !part.is_empty()).flat_map(|part| ["/", part]).collect()
+    path.split(['/', '\\']).filter(|part| !part.is_empty()).flat_map(|part| ["/", part]).collect()
 }
 
 fn kept(pcr: u8, kind: &str, text: &str, digests: &DigestSet) -> ReplayStep {
