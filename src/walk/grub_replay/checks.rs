@@ -231,7 +231,7 @@ fn path_of(name: &str) -> &str {
     device_of(name).and_then(|_| name.split_once(')')).map_or(name, |(_, path)| path)
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wanted {
     Uuid,
     Label,
@@ -282,6 +282,31 @@ impl<'t> Search<'t> {
         match names.as_slice() {
             [value] => Some(Self { wanted, value, variable }),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lines of Debian's and Fedora CoreOS's configurations, as GRUB logs them.
+    #[test]
+    fn searches_are_read() {
+        for (line, expected) in [
+            ("search --label boot --set prefix --no-floppy", Some((Wanted::Label, "boot", "prefix"))),
+            ("search --no-floppy --fs-uuid --set=root 0-1", Some((Wanted::Uuid, "0-1", "root"))),
+            ("search --set --fs-uuid 0-1", Some((Wanted::Uuid, "0-1", "root"))),
+            ("search --fs-uuid --set 0-1", Some((Wanted::Uuid, "0-1", "root"))),
+            ("search.fs_uuid 0-1 root hd0,gpt2", Some((Wanted::Uuid, "0-1", "root"))),
+            ("search --no-floppy --file --set=r3 /vmlinuz", Some((Wanted::File, "/vmlinuz", "r3"))),
+            ("search --unheard-of x", None),
+            ("search --label one two", None),
+        ] {
+            let words: Vec<&str> = line.split(' ').collect();
+            let found = Search::read(words.first().expect("a name"), words.get(1..).unwrap_or_default());
+            let found = found.map(|search| (search.wanted, search.value, search.variable));
+            assert_eq!(found, expected, "{line}");
         }
     }
 }
