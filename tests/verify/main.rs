@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod banks;
 mod captures;
 mod chains;
 mod command;
