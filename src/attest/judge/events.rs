@@ -58,7 +58,14 @@ impl<'a> Judge<'a> {
             }
             let replayed =
                 verdict.values.iter().all(|value| log.value(value.algorithm(), pcr) == Some(*value));
-            let finding = self.log_of_pcr(log, verdict, replayed);
+            let mut finding = self.log_of_pcr(log, verdict, replayed);
+            // Where the values differ, that is the reason.
+            if finding.is_ok()
+                && verdict.verdict != Verdict::Mismatch
+                && let Some(what) = log.contradiction(pcr, &self.banks_of(pcr))
+            {
+                finding = Err(Refusal::of_pcr(Code::EventContradicts, pcr, what));
+            }
             let Some(verdict) = self.out.pcrs.get_mut(index) else { continue };
             verdict.replayed = Some(replayed);
             match finding {
