@@ -40,7 +40,7 @@ pub struct Appraisal {
     pub policy_source: Digest,
     /// [`Policy::format`].
     pub policy_format: String,
-    /// [`Policy::assumptions`].
+    /// What the boot that it is takes for granted; when it is none of the policy's, what any of them does.
     pub assumptions: Vec<Assumption>,
 }
 
@@ -88,6 +88,9 @@ impl Appraisal {
     }
 
     pub(super) fn take(&mut self, judgement: Judgement) {
+        if let Some(assumptions) = judgement.assumptions {
+            self.assumptions = assumptions;
+        }
         self.pcrs = judgement.pcrs;
         self.refusals = judgement.refusals;
         self.warnings = judgement.warnings;

@@ -1,7 +1,7 @@
 //! The order of an appraisal: whose key, its signature, the structure, the nonce, the values, the policy.
 
 use super::appraisal::{Appraisal, SignerSummary};
-use super::chain::{Anchors, valid_at};
+use super::chain::{Anchors, Purpose, valid_at};
 use super::evidence::Evidence;
 use super::evidence::nitro::Document;
 use super::judge::{Judgement, judge};
@@ -38,7 +38,7 @@ impl Verifier {
         match self.prove(evidence, nonce, &mut appraisal) {
             Ok(proven) => {
                 let logs: Vec<&[u8]> = evidence.logs.iter().map(AsRef::as_ref).collect();
-                appraisal.take(judge(&self.policy, &proven, &logs));
+                appraisal.take(judge(&self.policy, &proven, &logs, &evidence.masked_events));
             }
             Err(refusal) => appraisal.take(Judgement::unchecked(&self.policy, refusal)),
         }
@@ -121,7 +121,8 @@ impl Verifier {
                 "a NitroTPM document is signed under a certificate: --ca has to name AWS' root",
             ));
         }
-        let chain = self.anchors.chain(&document.certificate, &document.bundle, self.at)?;
+        let chain =
+            self.anchors.chain(&document.certificate, &document.bundle, self.at, Purpose::Document)?;
         let leaf = AttestationKey::from_certificate(&document.certificate)
             .map_err(|error| untrusted(&error.to_string()))?;
         let (r, s) = &document.signature;
@@ -185,7 +186,8 @@ impl Verifier {
             let certificate = certificate.ok_or_else(|| {
                 untrusted("there is no certificate of the key that a trusted one could vouch for")
             })?;
-            chain = self.anchors.chain(certificate, &evidence.intermediates, self.at)?;
+            chain =
+                self.anchors.chain(certificate, &evidence.intermediates, self.at, Purpose::AttestationKey)?;
             let key = AttestationKey::from_certificate(certificate)
                 .map_err(|error| untrusted(&error.to_string()))?;
             if self.pinned.as_ref().is_some_and(|pinned| !pinned.is_same_key(&key)) {

@@ -1,9 +1,12 @@
 //! From an attestation key's certificate to a certificate that the user trusts (RFC 5280, section 6, the parts that
 //! certificates of TPMs use; anything else that is marked critical is refused).
 
+use std::collections::BTreeSet;
+use std::fmt;
+
 use der::Decode;
 use der::asn1::ObjectIdentifier;
-use x509_cert::ext::pkix::{BasicConstraints, KeyUsage};
+use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage};
 
 use super::key::{AttestationKey, KeyReadError, read_certificates};
 use super::refusal::{Code, Refusal};
@@ -27,6 +30,12 @@ const HARMLESS: [ObjectIdentifier; 3] = [
     ObjectIdentifier::new_unwrap("2.5.29.17"),
     ObjectIdentifier::new_unwrap("2.5.29.32"),
 ];
+const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
+/// What the certificate of an attestation key may be for, where it says so: tcg-kp-AIKCertificate (TCG Credential Profile for
+/// TPM 2.0, section 3.5.3), and anyExtendedKeyUsage (RFC 5280, section 4.2.1.12). Azure's has the first beside one of
+/// Microsoft's; Google's and AWS' have none.
+const ATTESTATION_USAGES: [ObjectIdentifier; 2] =
+    [ObjectIdentifier::new_unwrap("2.23.133.8.3"), ObjectIdentifier::new_unwrap("2.5.29.37.0")];
 /// RSA PKCS#1 v1.5 and ECDSA, each with SHA-256, SHA-384 and SHA-512.
 const SIGNATURES: [ObjectIdentifier; 6] = [
     ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.11"),
@@ -68,6 +77,21 @@ struct Link {
     not_after: Timestamp,
     /// `cA`, with `pathLenConstraint`.
     issuer: Option<Option<u8>>,
+    /// Says that it is an authority's.
+    is_authority: bool,
+    /// `digitalSignature` of `keyUsage`, where it is there.
+    may_sign_data: Option<bool>,
+    /// `extKeyUsage`, where it is there.
+    usages: Option<Vec<ObjectIdentifier>>,
+}
+
+/// What a certificate at the end of a chain has to be for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The key of quotes.
+    AttestationKey,
+    /// AWS' attestation documents: their certificates have no `extKeyUsage`, and AWS says nothing of one.
+    Document,
 }
 
 impl Anchors {
@@ -99,8 +123,14 @@ impl Anchors {
     }
 
     /// Leads from a certificate to an anchor, over certificates of `pool`; gives the names on the way, the anchor's last.
-    /// Every certificate on the way has to be valid at `at`.
-    pub(super) fn chain(&self, leaf: &[u8], pool: &[Vec<u8>], at: Timestamp) -> Result<Vec<String>, Refusal> {
+    /// Every certificate on the way has to be valid at `at`, and the first one made for `purpose`.
+    pub(super) fn chain(
+        &self,
+        leaf: &[u8],
+        pool: &[Vec<u8>],
+        at: Timestamp,
+        purpose: Purpose,
+    ) -> Result<Vec<String>, Refusal> {
         let unread = |error: CertificateError| Refusal::new(Code::KeyUntrusted, error.to_string());
         let leaf = Link::read(leaf).map_err(unread)?;
         let mut walk = Walk {
@@ -111,6 +141,7 @@ impl Anchors {
             expired: None,
         };
         if let Some(path) = walk.from(&leaf, 0) {
+            leaf.serves(purpose)?;
             return Ok(path.into_iter().rev().collect());
         }
         Err(walk.expired.unwrap_or_else(|| {
@@ -211,18 +242,31 @@ impl Link {
         // Keys that are too weak, or of a kind that can't be checked, vouch for nothing.
         AttestationKey::from_public_key(certificate.key()).map_err(|error| content(error.to_string()))?;
         let mut issuer = None;
-        let mut may_sign = true;
+        let (mut is_authority, mut may_sign, mut may_sign_data) = (false, true, None);
+        let mut usages: Option<Vec<ObjectIdentifier>> = None;
+        let mut seen = BTreeSet::new();
         for extension in parsed.extensions.iter().flatten() {
             let value = extension.extn_value.as_bytes();
+            if !seen.insert(extension.extn_id) {
+                // RFC 5280, section 4.2: readers would differ in which one they believe.
+                return Err(content(format!("extension {} is there twice", extension.extn_id)));
+            }
             match extension.extn_id {
                 BASIC_CONSTRAINTS => {
                     let constraints =
                         BasicConstraints::from_der(value).map_err(|error| content(error.to_string()))?;
+                    is_authority = constraints.ca;
                     issuer = constraints.ca.then_some(constraints.path_len_constraint);
                 }
                 KEY_USAGE => {
                     let usage = KeyUsage::from_der(value).map_err(|error| content(error.to_string()))?;
                     may_sign = usage.key_cert_sign();
+                    may_sign_data = Some(usage.digital_signature());
+                }
+                EXTENDED_KEY_USAGE => {
+                    let usage =
+                        ExtendedKeyUsage::from_der(value).map_err(|error| content(error.to_string()))?;
+                    usages = Some(usage.0);
                 }
                 id if extension.critical && !HARMLESS.contains(&id) => {
                     return Err(content(format!("critical extension {id} is not known")));
@@ -235,14 +279,53 @@ impl Link {
             not_before: seconds(parsed.validity.not_before),
             not_after: seconds(parsed.validity.not_after),
             issuer: issuer.filter(|_| may_sign),
+            is_authority,
+            may_sign_data,
+            usages,
             certificate,
+        })
+    }
+
+    /// Whoever issued a certificate said what its key is for: one that vouches for a web server, for the endorsement key of
+    /// a TPM or for an authority vouches for no attestation key.
+    fn serves(&self, purpose: Purpose) -> Result<(), Refusal> {
+        let refuse = |why: String| {
+            let detail =
+                format!("the certificate of '{}' is none of {purpose}: {why}", self.certificate.name());
+            Err(Refusal::new(Code::KeyUntrusted, detail))
+        };
+        if self.is_authority {
+            return refuse("basicConstraints says cA, so that it is an authority's".to_owned());
+        }
+        if self.may_sign_data == Some(false) {
+            return refuse("keyUsage is there without digitalSignature".to_owned());
+        }
+        match &self.usages {
+            Some(usages)
+                if purpose == Purpose::AttestationKey
+                    && !usages.iter().any(|usage| ATTESTATION_USAGES.contains(usage)) =>
+            {
+                let usages: Vec<String> = usages.iter().map(ToString::to_string).collect();
+                let expected = "expected 2.23.133.8.3 (tcg-kp-AIKCertificate)";
+                refuse(format!("extKeyUsage is {}, {expected}", usages.join(", ")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AttestationKey => "an attestation key",
+            Self::Document => "attestation documents",
         })
     }
 }
 
-/// Whether a certificate is valid at a moment: for one that is itself trusted.
+/// Whether a certificate is valid at a moment, and an attestation key's: for one that is itself trusted.
 pub(super) fn valid_at(der: &[u8], at: Timestamp) -> Result<(), Refusal> {
     let mut anchors = Anchors::default();
     anchors.add(der).map_err(|error| Refusal::new(Code::KeyUntrusted, error.to_string()))?;
-    anchors.chain(der, &[], at).map(drop)
+    anchors.chain(der, &[], at, Purpose::AttestationKey).map(drop)
 }

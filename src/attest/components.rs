@@ -21,14 +21,17 @@ pub(super) struct Unmatched {
     pub(super) detail: String,
 }
 
+/// The enforced PCRs, with the banks in which each of them was quoted and the log replays to its value. A digest in any
+/// other bank is only claimed: whoever wrote the log made it up as they liked.
+pub(super) type ProvenBanks = BTreeMap<PcrIndex, Vec<HashAlgorithm>>;
+
 /// Matches every event of the enforced PCRs by digest: nothing may be skipped, nothing left over.
 pub(super) fn match_events(
     components: &[Component],
-    enforced: &[PcrIndex],
+    enforced: &ProvenBanks,
     log: &Replayed,
-    banks: &[HashAlgorithm],
 ) -> Result<(), Unmatched> {
-    let start: Position = enforced.iter().map(|pcr| (*pcr, 0)).collect();
+    let start: Position = enforced.keys().map(|pcr| (*pcr, 0)).collect();
     let mut states = BTreeSet::from([start.clone()]);
     let mut furthest = start;
     for component in components {
@@ -37,7 +40,7 @@ pub(super) fn match_events(
             if component.optional {
                 next.insert(state.clone());
             }
-            let ways = component.variants.iter().filter_map(|records| advance(state, records, log, banks));
+            let ways = component.variants.iter().filter_map(|records| advance(state, records, log, enforced));
             next.extend(ways);
         }
         if next.is_empty() {
@@ -62,18 +65,14 @@ pub(super) fn match_events(
 }
 
 /// Goes over the records of a variant; records of other PCRs count as there.
-fn advance(
-    state: &Position,
-    records: &[Record],
-    log: &Replayed,
-    banks: &[HashAlgorithm],
-) -> Option<Position> {
+fn advance(state: &Position, records: &[Record], log: &Replayed, enforced: &ProvenBanks) -> Option<Position> {
     let mut state = state.clone();
     for record in records {
         let Some(at) = state.get_mut(&record.pcr) else { continue };
         let event = log.events(record.pcr).get(*at)?;
         let mut compared = 0_usize;
-        for expected in banks.iter().filter_map(|bank| record.digests.get(*bank)) {
+        let proven = enforced.get(&record.pcr).map_or(&[][..], Vec::as_slice);
+        for expected in proven.iter().filter_map(|bank| record.digests.get(*bank)) {
             if event.digest(expected.algorithm()) != Some(expected) {
                 return None;
             }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::log::Replayed;
-use super::policy::{Accepted, Class, ExpectedBoot, Policy};
+use super::policy::{Accepted, Assumption, Class, ExpectedBoot, Policy};
 use super::refusal::{Code, Refusal};
 use crate::tcg::{Digest, HashAlgorithm, PcrIndex, PcrValues};
 use values::{compare_with_boot, compare_with_lists};
@@ -67,17 +67,24 @@ pub(super) struct Judgement {
     pub(super) warnings: Vec<Refusal>,
     /// The boot of the policy that it is.
     pub(super) boot: Option<String>,
+    /// What that boot takes for granted; `None` when it is no boot of the policy.
+    pub(super) assumptions: Option<Vec<Assumption>>,
     /// The banks that decided.
     pub(super) banks: Vec<HashAlgorithm>,
 }
 
 /// Judges values that a verified quote covers.
-pub(super) fn judge(policy: &Policy, proven: &PcrValues, logs: &[&[u8]]) -> Judgement {
+pub(super) fn judge(
+    policy: &Policy,
+    proven: &PcrValues,
+    logs: &[&[u8]],
+    masked: &BTreeSet<(usize, u64)>,
+) -> Judgement {
     let banks = match deciding_banks(policy, proven) {
         Ok(banks) => banks,
         Err(refusal) => return Judgement::unchecked(policy, refusal),
     };
-    let log = match (logs.is_empty(), Replayed::read(logs, &banks)) {
+    let log = match (logs.is_empty(), Replayed::read(logs, Some(masked), &banks)) {
         (true, _) => None,
         (false, Ok(log)) => Some(log),
         (false, Err(refusal)) => return Judgement::unchecked(policy, refusal),
@@ -196,6 +203,7 @@ impl<'a> Judge<'a> {
             boots.iter().rev().max_by_key(|boot| (matches(boot, &enforced), matches(boot, &warned)))?;
         if matches(best, &enforced) == enforced.len() {
             self.out.boot = Some(best.name.clone());
+            self.out.assumptions = Some(best.assumptions.clone());
         }
         Some(best)
     }

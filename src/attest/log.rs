@@ -1,7 +1,8 @@
 //! Logs, reduced to what decides: for each PCR the digests in their order, and what they replay to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::contradictions::Contradictions;
 use super::refusal::{Code, Refusal};
 use crate::tcg::cel::Content;
 use crate::tcg::eventlog::{Register, RegisterKind, Replay};
@@ -18,6 +19,7 @@ pub(super) struct Replayed {
     start: PcrValues,
     /// By PCR: each event's digests, in the order of the replayed banks.
     events: BTreeMap<PcrIndex, Vec<Logged>>,
+    contradictions: Contradictions,
 }
 
 /// An event as far as it decides: no data.
@@ -38,8 +40,13 @@ impl Logged {
 }
 
 impl Replayed {
-    /// Reads and replays logs. Of several, firmware's comes first.
-    pub(super) fn read(logs: &[&[u8]], banks: &[HashAlgorithm]) -> Result<Self, Refusal> {
+    /// Reads and replays logs. Of several, firmware's comes first. `masked` says of which events, by log and number, the
+    /// data was masked, so that it is not compared with the digest; `None` compares none, where only values are wanted.
+    pub(super) fn read(
+        logs: &[&[u8]],
+        masked: Option<&BTreeSet<(usize, u64)>>,
+        banks: &[HashAlgorithm],
+    ) -> Result<Self, Refusal> {
         let logs: Vec<BootLog<'_>> = logs.iter().map(|bytes| BootLog::read(bytes)).collect();
         for (number, log) in (1_usize..).zip(&logs) {
             if let Some(error) = &log.error {
@@ -53,13 +60,21 @@ impl Replayed {
         if logs.iter().map(BootLog::len).fold(0, usize::saturating_add) > MAX_EVENTS {
             return Err(Refusal::new(Code::LogMalformed, format!("more than {MAX_EVENTS} events")));
         }
-        Ok(Self::replay(&logs, banks))
+        Ok(Self::replay(&logs, masked, banks))
     }
 
-    fn replay(logs: &[BootLog<'_>], banks: &[HashAlgorithm]) -> Self {
+    fn replay(
+        logs: &[BootLog<'_>],
+        masked: Option<&BTreeSet<(usize, u64)>>,
+        banks: &[HashAlgorithm],
+    ) -> Self {
         let mut replay = Replay::new(banks.iter().copied());
         let mut events: BTreeMap<PcrIndex, Vec<Logged>> = BTreeMap::new();
-        for TimelineRecord { log, number, record, .. } in merge(logs) {
+        let mut contradictions = Contradictions::default();
+        for TimelineRecord { log, number, record, uintn } in merge(logs) {
+            if masked.is_some_and(|masked| !masked.contains(&(log, number))) {
+                contradictions.look_at(&record, (log, number), uintn, banks);
+            }
             // The one thing that a log's data says and that counts: where PCR 0 starts. A lie there does not replay to the
             // quoted value.
             let mut kind = None;
@@ -83,12 +98,17 @@ impl Replayed {
                 start.set(pcr, locality.map_or_else(|| pcr.start_value(*bank), |start| start.value(*bank)));
             }
         }
-        Self { values: replay.values(), start, events }
+        Self { values: replay.values(), start, events, contradictions }
     }
 
     /// What a PCR holds if the logs are true; its start value when they have nothing for it.
     pub(super) fn value(&self, bank: HashAlgorithm, pcr: PcrIndex) -> Option<Digest> {
         self.values.get(bank, pcr).or_else(|| self.start.get(bank, pcr))
+    }
+
+    /// What of a PCR's events no firmware wrote, as far as digests in these banks tell.
+    pub(super) fn contradiction(&self, pcr: PcrIndex, banks: &[HashAlgorithm]) -> Option<&str> {
+        self.contradictions.of(pcr, banks)
     }
 
     /// The events of a PCR.

@@ -14,6 +14,7 @@ mod appraisal;
 mod appraise;
 mod chain;
 mod components;
+mod contradictions;
 mod ear;
 pub mod evidence;
 mod judge;

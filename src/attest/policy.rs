@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::boot::Stage;
 use crate::export::Loaded;
 use crate::import::{Accepts, Component, PolicyValues};
-use crate::reference::VariantEntry;
+use crate::reference::{Document, PcrEntry, VariantEntry};
 use crate::tcg::{Digest, DigestSet, HashAlgorithm, PcrIndex};
 pub use classes::{Class, PolicyError, Selection};
 use classes::{classify, policy_id};
@@ -37,7 +37,7 @@ pub struct Policy {
     pub(super) unknown: BTreeMap<PcrIndex, String>,
     /// The format that it was read from.
     pub format: String,
-    /// What the enforced values take for granted.
+    /// What the enforced values take for granted, of any boot.
     pub assumptions: Vec<Assumption>,
     /// SHA-256 of the policy's file.
     pub source: Digest,
@@ -82,22 +82,39 @@ impl Policy {
         let unknown = unknown_pcrs(&document.variants);
         let mut policy = Self::new(Accepted::Boots(boots), unknown, "premeasure", loaded.sha256, selection)?;
         policy.elsewhen = elsewhen;
-        let rests: BTreeSet<&str> = document
-            .variants
-            .iter()
-            .flat_map(|variant| &variant.pcrs)
-            .filter(|pcr| {
-                PcrIndex::try_from(u32::from(pcr.index)).is_ok_and(|pcr| policy.class(pcr) == Class::Enforced)
-            })
-            .flat_map(|pcr| pcr.assumes.iter().map(String::as_str))
-            .collect();
-        let assumptions = document.scenarios.iter().flat_map(|scenario| &scenario.assumptions);
-        let assumptions: BTreeSet<Assumption> = assumptions
-            .filter(|entry| rests.contains(entry.id.as_str()))
-            .map(|entry| Assumption { id: entry.id.clone(), statement: entry.statement.clone() })
-            .collect();
-        policy.assumptions = assumptions.into_iter().collect();
+        policy.assume(document);
         Ok(policy)
+    }
+
+    /// Notes for each boot, and for all of them together, what the values of the enforced PCRs rest on.
+    fn assume(&mut self, document: &Document) {
+        let of_variant = |variant: &VariantEntry| -> Vec<Assumption> {
+            let is_enforced = |pcr: &&PcrEntry| {
+                PcrIndex::try_from(u32::from(pcr.index)).is_ok_and(|pcr| self.class(pcr) == Class::Enforced)
+            };
+            let rests: BTreeSet<&str> = variant
+                .pcrs
+                .iter()
+                .filter(is_enforced)
+                .flat_map(|pcr| pcr.assumes.iter().map(String::as_str))
+                .collect();
+            let scenario = document.scenarios.iter().filter(|scenario| scenario.id == variant.scenario);
+            let entries = scenario.flat_map(|scenario| &scenario.assumptions);
+            let assumptions: BTreeSet<Assumption> = entries
+                .filter(|entry| rests.contains(entry.id.as_str()))
+                .map(|entry| Assumption { id: entry.id.clone(), statement: entry.statement.clone() })
+                .collect();
+            assumptions.into_iter().collect()
+        };
+        let by_variant: BTreeMap<&str, Vec<Assumption>> =
+            document.variants.iter().map(|variant| (variant.id.as_str(), of_variant(variant))).collect();
+        let all: BTreeSet<&Assumption> = by_variant.values().flatten().collect();
+        self.assumptions = all.into_iter().cloned().collect();
+        if let Accepted::Boots(boots) = &mut self.accepted {
+            for boot in boots {
+                boot.assumptions = by_variant.get(boot.variant.as_str()).cloned().unwrap_or_default();
+            }
+        }
     }
 
     /// A policy that was read by [`crate::import`]; `source` is the SHA-256 of its file.

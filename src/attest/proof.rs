@@ -104,7 +104,7 @@ fn replayed_values(logs: &[Cow<'_, [u8]>], selection: &[PcrSelection]) -> Result
     }
     let banks: Vec<HashAlgorithm> = selection.iter().filter_map(|bank| bank.bank.known()).collect();
     let logs: Vec<&[u8]> = logs.iter().map(AsRef::as_ref).collect();
-    let log = Replayed::read(&logs, &banks)?;
+    let log = Replayed::read(&logs, None, &banks)?;
     let mut values = PcrValues::default();
     for (bank, pcrs) in selection.iter().filter_map(|entry| Some((entry.bank.known()?, &entry.pcrs))) {
         for pcr in pcrs {

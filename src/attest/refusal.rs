@@ -104,6 +104,8 @@ codes! {
     EventMismatch = "event-mismatch",
     /// An event has the digest that the policy has at this place, but says that it is something else.
     EventRelabelled = "event-relabelled",
+    /// An event's data contradicts its digest, or it stands where no firmware writes it.
+    EventContradicts = "event-contradicts",
     /// The policy is made of events, and there is no log.
     LogMissing = "log-missing",
 }

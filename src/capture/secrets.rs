@@ -28,6 +28,18 @@ const SECRET_KEYS: &[&str] = &[
     "auth",
 ];
 
+/// What the last part of such a name ends with (`rootpw`, `inst.rootpw`, `mysql.pass`, `rd.znet_pass`, `cifspass`, `pwd`).
+const SECRET_ENDINGS: &[&str] = &["pass", "passcode", "pw", "pwd", "pin"];
+
+/// Words that end so and mean something else.
+const NO_SECRETS: &[&str] = &["bypass", "compass", "spin"];
+
+/// What stands behind such a name where it only switches something, as `tpm2-pin=yes` of crypttab(5).
+const SWITCHES: &[&str] = &["", "0", "1", "yes", "no", "true", "false", "on", "off", "auto", "none"];
+
+/// Shortest value of a name that ends with `key` and is taken for the key: `rd.luks.key=/path` names a file.
+const MIN_KEY: usize = 8;
+
 /// Names whose value says which machine it is: addresses and names of dracut.cmdline(7), systemd(1),
 /// kernel-parameters.txt.
 const IDENTITY_KEYS: &[&str] = &[
@@ -144,7 +156,10 @@ fn word(text: &[u8], range: Range<usize>, spans: &mut Vec<Span>) {
         let key = key.trim_start_matches(['"', '~', '\'']);
         let value = at.saturating_add(1);
         let rest = bytes.get(value..).unwrap_or_default();
-        if SECRET_KEYS.iter().any(|secret| key.contains(secret)) || IDENTITY_KEYS.contains(&key) {
+        if SECRET_KEYS.iter().any(|secret| key.contains(secret))
+            || IDENTITY_KEYS.contains(&key)
+            || ends_like_a_secret(key, rest)
+        {
             push(value, bytes.len());
             return;
         }
@@ -153,6 +168,7 @@ fn word(text: &[u8], range: Range<usize>, spans: &mut Vec<Span>) {
         }
         key_start = value;
     }
+    addresses(bytes, key_start, &mut push);
     // Without a name it is what the image's builder wrote there, as `squash4 DIGEST`.
     let is_digest = matches!(bytes.len(), 40 | 64 | 96 | 128) && bytes.iter().all(u8::is_ascii_hexdigit);
     if (key_start == 0 && !is_digest && looks_random(bytes)) || bytes.starts_with(b"grub.pbkdf2.") {
@@ -170,6 +186,57 @@ fn word(text: &[u8], range: Range<usize>, spans: &mut Vec<Span>) {
     {
         push(query.saturating_add(1), bytes.len());
     }
+}
+
+/// The last part of the name is one of a secret's, and the value is none that only switches something or names a file.
+fn ends_like_a_secret(key: &str, value: &[u8]) -> bool {
+    let last = key.rsplit(['.', '_', '-', ':', ',']).next().unwrap_or(key);
+    let value = value.trim_ascii_end();
+    let value = value.strip_prefix(b"\"").unwrap_or(value);
+    let value = value.strip_suffix(b"\"").unwrap_or(value).to_ascii_lowercase();
+    if NO_SECRETS.contains(&last) || SWITCHES.iter().any(|switch| value == switch.as_bytes()) {
+        return false;
+    }
+    let is_path = value.first() == Some(&b'/') || find(&value, b":/", 0).is_some();
+    SECRET_ENDINGS.iter().any(|ending| last.ends_with(ending))
+        || (last.ends_with("key") && value.len() >= MIN_KEY && !is_path)
+}
+
+/// IP addresses in the value of a parameter, an URL or a device of GRUB: `nfsroot=10.0.0.1:/x`, `(http,10.0.0.1)/x`. A version
+/// of four numbers looks the same: it is told by its name, or has none.
+fn addresses(word: &[u8], value: usize, push: &mut impl FnMut(usize, usize)) {
+    let name = word.get(..value).unwrap_or_default().to_ascii_lowercase();
+    let has_host = value > 0 || find(word, b"://", 0).is_some() || word.first() == Some(&b'(');
+    if !has_host || find(&name, b"version", 0).is_some() {
+        return;
+    }
+    let is_part = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':');
+    let mut at = 0;
+    while let Some(rest) = word.get(at..).filter(|rest| !rest.is_empty()) {
+        let run = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || b".:_-+".contains(byte));
+        let end = at.saturating_add(run.count());
+        let bytes = word.get(at..end).unwrap_or_default();
+        let bracketed = at > 0 && word.get(at.saturating_sub(1)) == Some(&b'[');
+        let colons = bytes.iter().filter(|byte| **byte == b':').count();
+        if bracketed && colons >= 2 && bytes.iter().all(is_part) {
+            push(at, end);
+        } else {
+            let mut start = at;
+            for part in bytes.split(|byte| *byte == b':') {
+                let part_end = start.saturating_add(part.len());
+                if is_ipv4(part) {
+                    push(start, part_end);
+                }
+                start = part_end.saturating_add(1);
+            }
+        }
+        at = end.saturating_add(1);
+    }
+}
+
+fn is_ipv4(text: &[u8]) -> bool {
+    let text = std::str::from_utf8(text).unwrap_or_default();
+    text.parse::<std::net::Ipv4Addr>().is_ok()
 }
 
 /// Long, and of letters and digits as no name has them.
@@ -332,6 +399,22 @@ mod tests {
             ("ip=10.0.0.2::10.0.0.1:255.0.0.0:node:eth0:off", "ip=<left-out>"),
             ("grub_cmd: password root hunter2", "grub_cmd: password <left-out>"),
             ("mac 52:54:00:12:34:56.", "mac <left-out>."),
+            // anaconda's boot options, cryptsetup's and mount.cifs' words, dracut's zFCP and network parameters.
+            ("rootpw=hunter2 ro", "rootpw=<left-out> ro"),
+            ("inst.rootpw=\"a b\" ro", "inst.rootpw=<left-out> ro"),
+            ("mysql.pass=x", "mysql.pass=<left-out>"),
+            ("user:pw=x", "user:pw=<left-out>"),
+            ("rd.znet_pass=x", "rd.znet_pass=<left-out>"),
+            ("pwd=x", "pwd=<left-out>"),
+            ("cifspass=x", "cifspass=<left-out>"),
+            ("cryptkey=correcthorse", "cryptkey=<left-out>"),
+            ("pin=1234", "pin=<left-out>"),
+            ("sys.tpm2-pin=0042", "sys.tpm2-pin=<left-out>"),
+            ("nfsroot=10.0.0.1:/x ro", "nfsroot=<left-out>:/x ro"),
+            ("root=nfs:192.168.7.1:/x,vers=4", "root=nfs:<left-out>:/x,vers=4"),
+            ("nfsroot=[fd00::17]:/x", "nfsroot=[<left-out>]:/x"),
+            ("inst.repo=http://10.0.0.1/os", "inst.repo=http://<left-out>/os"),
+            ("linux (http,10.0.0.1)/vmlinuz ro", "linux (http,<left-out>)/vmlinuz ro"),
             ("root=UUID=ABCD-1234", "root=UUID=<left-out>"),
         ] {
             assert_eq!(plain(text), expected);
@@ -347,6 +430,11 @@ mod tests {
             "squash4 e414456d9825e363f262583ea6d1cdccb8d163ebaf763dce1324227190358ae6",
             "BOOT_IMAGE=/vmlinuz-6.12.117+deb13-cloud-amd64 root=/dev/mapper/vg-root ro",
             "ä=ö systemd.machine_id= 12345678-1234",
+            "keyboard=us vconsole.keymap=de rd.vconsole.keymap=de-latin1 keytable=us iommu.passthrough=1",
+            "rd.luks.key=/keys/root.key:LABEL=usb rd.luks.options=tpm2-device=auto,tpm2-pin=yes",
+            "cryptkey=LABEL=usb:ext4:/root.key hotkey=on module.bypass=fast",
+            "usrhash=e414456d9825e363f262583ea6d1cdccb8d163ebaf763dce1324227190358ae6 spinlock=fair",
+            "VERSION=10.0.26100.1 image.version=1.2.3.4 kernel 6.12.0.1 systemd 257.9 sbat,1.2.3.4",
         ] {
             assert_eq!(plain(text), text);
         }

@@ -23,6 +23,9 @@ mod output;
 mod platforms;
 mod predict;
 mod progress;
+#[cfg(not(feature = "tpm"))]
+#[path = "no_quote.rs"]
+mod quote;
 #[cfg(feature = "tpm")]
 mod quote;
 mod registers;
@@ -64,7 +67,6 @@ enum Command {
     Validate(validate::ValidateArgs),
     Log(log::LogArgs),
     Verify(verify::VerifyArgs),
-    #[cfg(feature = "tpm")]
     Quote(quote::QuoteArgs),
 }
 
@@ -106,7 +108,6 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Validate(args) => validate::run(&args),
         Command::Log(args) => log::run(&args),
         Command::Verify(args) => verify::run(&args),
-        #[cfg(feature = "tpm")]
         Command::Quote(args) => quote::run(&args),
     }
 }

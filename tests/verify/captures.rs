@@ -211,6 +211,19 @@ fn without_the_feature_it_says_what_it_can_not_do() {
         "{}",
         quote.stderr
     );
+    for arguments in [&["quote"][..], &["quote", "--nonce", NONCE, "--pcrs", "sha256:4", "-o", &output]] {
+        let quote = premeasure(arguments);
+        assert_eq!(quote.code, Some(2));
+        assert!(
+            quote.stderr.contains("--features tpm") && quote.stderr.contains("tpm2_quote"),
+            "{}",
+            quote.stderr
+        );
+    }
+    let help = premeasure(["quote", "--help"]);
+    assert_eq!(help.code, Some(0));
+    assert!(help.text().contains("--features tpm"));
+    assert!(premeasure(["--help"]).text().contains("takes a build with the feature tpm"));
     let tcti = premeasure(["capture", "-o", &output, "--tcti", "swtpm:port=2321"]);
     assert_eq!(tcti.code, Some(2));
     assert!(tcti.stderr.contains("sysfs only") && tcti.stderr.contains("--features tpm"), "{}", tcti.stderr);

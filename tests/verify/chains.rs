@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use premeasure::attest::{Anchors, Appraisal, Code, Selection, Timestamp, Verifier, read_certificates};
+use premeasure::attest::{
+    Anchors, Appraisal, AttestationKey, Code, Selection, Timestamp, Verifier, read_certificates,
+};
 
 use crate::forge::{Forge, NONCE, NOW, policy};
 use crate::support::read;
@@ -81,4 +83,30 @@ fn the_certificate_of_another_key() {
     refused(&verifier.appraise(&evidence, NONCE), Code::KeyUntrusted);
     evidence.certificate = read_certificates(&file("ak.pem")).expect("a certificate").pop();
     assert!(verifier.appraise(&evidence, NONCE).is_affirming());
+}
+
+/// A certificate says what its key is for, and only one for attestation keys vouches for one.
+#[test]
+fn certificates_for_something_else() {
+    for (leaf, said) in [
+        ("ak-web-server.pem", "extKeyUsage is 1.3.6.1.5.5.7.3.1"),
+        ("ak-endorsement.pem", "extKeyUsage is 2.23.133.8.1"),
+        ("ak-encipherment.pem", "keyUsage is there without digitalSignature"),
+        ("ak-authority.pem", "basicConstraints says cA"),
+    ] {
+        let appraisal = appraise("root.pem", leaf, &["middle.pem"], NOW);
+        refused(&appraisal, Code::KeyUntrusted);
+        assert!(appraisal.refusals[0].detail.contains(said), "{:?}", appraisal.refusals);
+        // Nor when it is pinned, or trusted itself.
+        refused(&appraise(leaf, leaf, &[], NOW), Code::KeyUntrusted);
+        let pinned = AttestationKey::read(&file(leaf)).ok();
+        let policy = policy(&Selection::default());
+        let verifier = Verifier { policy, pinned, anchors: Anchors::default(), at: NOW };
+        refused(&verifier.appraise(&Forge::honest().evidence(), NONCE), Code::KeyUntrusted);
+    }
+    // The two usages of Azure's certificates; those of Google and AWS have none, like ak.pem.
+    for leaf in ["ak-tcg.pem", "ak-any.pem"] {
+        let appraisal = appraise("root.pem", leaf, &["middle.pem"], NOW);
+        assert!(appraisal.is_affirming(), "{leaf}: {:#?}", appraisal.refusals);
+    }
 }

@@ -3,9 +3,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod assumptions;
+mod banks;
 mod captures;
 mod chains;
 mod command;
+mod contradictions;
 mod evidence;
 mod forge;
 mod forged;

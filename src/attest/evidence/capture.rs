@@ -14,7 +14,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<Evidence<'static>, String> {
     let mut evidence = Evidence { kind: "premeasure-capture", ..Evidence::default() };
     evidence.notes.extend(capture.remark());
     let logs = capture.log_bytes().map_err(|error| error.to_string())?;
-    evidence.logs.extend(logs.into_iter().map(|(_, bytes)| Cow::Owned(bytes)));
+    for (index, (name, bytes)) in logs.into_iter().enumerate() {
+        let masked = capture.logs.get(name).map_or(&[][..], |log| log.masked_events.as_slice());
+        evidence.masked_events.extend(masked.iter().map(|event| (index, *event)));
+        evidence.logs.push(Cow::Owned(bytes));
+    }
     let Some(parts) = capture.quote_parts().map_err(|error| error.to_string())? else {
         let how =
             "the capture has no quote: premeasure capture takes one along with --quote or --quote-files";

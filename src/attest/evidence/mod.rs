@@ -8,6 +8,7 @@ pub(super) mod nitro;
 mod protobuf;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use super::key::AttestationKey;
 use super::refusal::{Code, Refusal};
@@ -26,6 +27,9 @@ pub struct Evidence<'a> {
     pub quotes: Vec<QuoteEvidence<'a>>,
     /// Logs of the boot.
     pub logs: Vec<Cow<'a, [u8]>>,
+    /// Events, by log and number, whose data was masked when the log was captured: their data is not compared with their
+    /// digests, which count all the same.
+    pub masked_events: BTreeSet<(usize, u64)>,
     /// The public area that the quote's key is said to have.
     pub public_area: Option<Vec<u8>>,
     /// The key that is said to have signed.

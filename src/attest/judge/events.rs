@@ -2,11 +2,11 @@
 
 use super::values::compare_with_boot;
 use super::{Judge, PcrVerdict, Verdict};
-use crate::attest::components::match_events;
+use crate::attest::components::{ProvenBanks, match_events};
 use crate::attest::log::{Logged, Replayed};
 use crate::attest::policy::{Accepted, Class, ExpectedBoot, ExpectedEvent};
 use crate::attest::refusal::{Code, Refusal};
-use crate::tcg::{EventType, HashAlgorithm, PcrIndex};
+use crate::tcg::{Digest, EventType, HashAlgorithm, PcrIndex};
 
 impl<'a> Judge<'a> {
     /// The first event that is not the boot's, if the log accounts for the value at all.
@@ -17,8 +17,9 @@ impl<'a> Judge<'a> {
             return None;
         }
         let logged = log.events(pcr);
+        let banks = self.banks_of(pcr);
         let at = (0..logged.len().max(expected.len()))
-            .find(|at| !same(logged.get(*at), expected.get(*at), self.banks))?;
+            .find(|at| !same(logged.get(*at), expected.get(*at), &banks))?;
         let number = at.saturating_add(1);
         Some(match (logged.get(at), expected.get(at)) {
             (Some(event), Some(expected)) => {
@@ -57,7 +58,14 @@ impl<'a> Judge<'a> {
             }
             let replayed =
                 verdict.values.iter().all(|value| log.value(value.algorithm(), pcr) == Some(*value));
-            let finding = self.log_of_pcr(log, verdict, replayed);
+            let mut finding = self.log_of_pcr(log, verdict, replayed);
+            // Where the values differ, that is the reason.
+            if finding.is_ok()
+                && verdict.verdict != Verdict::Mismatch
+                && let Some(what) = log.contradiction(pcr, &self.banks_of(pcr))
+            {
+                finding = Err(Refusal::of_pcr(Code::EventContradicts, pcr, what));
+            }
             let Some(verdict) = self.out.pcrs.get_mut(index) else { continue };
             verdict.replayed = Some(replayed);
             match finding {
@@ -90,14 +98,12 @@ impl<'a> Judge<'a> {
         let boot = self.matched_boot();
         let expected = boot.and_then(|boot| boot.events.get(&pcr));
         let logged = log.events(pcr);
+        let banks = self.banks_of(pcr);
         if replayed {
             // The values agree, so that the events do; said nevertheless, so that no collision or start value hides one.
             let differs = expected.is_some_and(|expected| {
                 logged.len() != expected.len()
-                    || logged
-                        .iter()
-                        .zip(expected)
-                        .any(|(one, other)| !same(Some(one), Some(other), self.banks))
+                    || logged.iter().zip(expected).any(|(one, other)| !same(Some(one), Some(other), &banks))
             });
             return match expected {
                 // Of a value that differs, that was said.
@@ -112,7 +118,7 @@ impl<'a> Judge<'a> {
         if let Some(expected) = expected {
             let (first, rest) = expected.split_at(logged.len().min(expected.len()));
             let begins = logged.len() <= expected.len()
-                && logged.iter().zip(first).all(|(one, other)| same(Some(one), Some(other), self.banks));
+                && logged.iter().zip(first).all(|(one, other)| same(Some(one), Some(other), &banks));
             if begins && rest.iter().all(|event| event.by_user_space) {
                 self.labels(pcr, logged, first)?;
                 let note = format!(
@@ -141,13 +147,15 @@ impl<'a> Judge<'a> {
         };
         // Several boots may have the same values, with events of other types.
         let Accepted::Boots(boots) = &self.policy.accepted else { return Ok(()) };
+        let banks = self.banks_of(pcr);
         let labelled_so = |boot: &ExpectedBoot| {
             let events = boot.events.get(&pcr).map_or(&[][..], Vec::as_slice);
             self.fits(boot)
                 && events.len() >= logged.len()
-                && logged.iter().zip(events).all(|(one, other)| {
-                    same(Some(one), Some(other), self.banks) && !is_relabelled(one, other)
-                })
+                && logged
+                    .iter()
+                    .zip(events)
+                    .all(|(one, other)| same(Some(one), Some(other), &banks) && !is_relabelled(one, other))
         };
         if boots.iter().any(labelled_so) {
             return Ok(());
@@ -171,6 +179,11 @@ impl<'a> Judge<'a> {
             .all(|pcr| compare_with_boot(Some(boot), pcr, &self.proven(pcr)).0 == Verdict::Match)
     }
 
+    /// The banks in which this PCR itself was quoted: those of other PCRs prove nothing about its events.
+    fn banks_of(&self, pcr: PcrIndex) -> Vec<HashAlgorithm> {
+        self.proven(pcr).iter().map(Digest::algorithm).collect()
+    }
+
     fn matched_boot(&self) -> Option<&'a ExpectedBoot> {
         let (Accepted::Boots(boots), Some(name)) = (&self.policy.accepted, &self.out.boot) else {
             return None;
@@ -181,10 +194,15 @@ impl<'a> Judge<'a> {
     /// A policy made of events: its values follow from the log that was just compared.
     fn components(&mut self, log: &Replayed) {
         let Accepted::Components(components) = &self.policy.accepted else { return };
-        let enforced: Vec<PcrIndex> = self.policy.pcrs(Class::Enforced).collect();
-        let result = match_events(components, &enforced, log, self.banks);
+        let replays = |pcr: PcrIndex, value: &Digest| log.value(value.algorithm(), pcr) == Some(*value);
+        let banks = |pcr: PcrIndex| {
+            let values = self.proven(pcr).into_iter().filter(|value| replays(pcr, value));
+            (pcr, values.map(|value| value.algorithm()).collect())
+        };
+        let enforced: ProvenBanks = self.policy.pcrs(Class::Enforced).map(banks).collect();
+        let result = match_events(components, &enforced, log);
         let verdict = if result.is_ok() { Verdict::Match } else { Verdict::Mismatch };
-        for entry in self.out.pcrs.iter_mut().filter(|entry| enforced.contains(&entry.pcr)) {
+        for entry in self.out.pcrs.iter_mut().filter(|entry| enforced.contains_key(&entry.pcr)) {
             if entry.verdict == Verdict::NotChecked {
                 entry.verdict = verdict;
             }

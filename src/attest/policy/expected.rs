@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Assumption;
 use crate::boot::Stage;
 use crate::reference::{BankDigests, VariantEntry};
 use crate::tcg::{Digest, DigestSet, EventType, PcrIndex};
@@ -10,9 +11,13 @@ use crate::tcg::{Digest, DigestSet, EventType, PcrIndex};
 #[derive(Debug, Clone, Default)]
 pub(in crate::attest) struct ExpectedBoot {
     pub(in crate::attest) name: String,
+    /// The variant of the document that it is; empty for other policies.
+    pub(in crate::attest) variant: String,
     pub(in crate::attest) values: BTreeMap<PcrIndex, DigestSet>,
     /// The events that lead to the values, where the policy has them.
     pub(in crate::attest) events: BTreeMap<PcrIndex, Vec<ExpectedEvent>>,
+    /// What the values of the enforced PCRs take for granted.
+    pub(in crate::attest) assumptions: Vec<Assumption>,
 }
 
 #[derive(Debug, Clone)]
@@ -27,7 +32,8 @@ pub(in crate::attest) struct ExpectedEvent {
 
 impl ExpectedBoot {
     pub(super) fn of(variant: &VariantEntry, stage: Stage, stages: &BTreeSet<&str>) -> Self {
-        let mut boot = Self { name: format!("{} at {stage}", variant.id), ..Self::default() };
+        let name = format!("{} at {stage}", variant.id);
+        let mut boot = Self { name, variant: variant.id.clone(), ..Self::default() };
         for entry in &variant.pcrs {
             let value = entry.values.iter().find(|value| value.stage == stage.name());
             if let (Ok(pcr), Some(value)) = (PcrIndex::try_from(u32::from(entry.index)), value) {
@@ -50,7 +56,7 @@ impl ExpectedBoot {
 
     pub(super) fn imported(boot: &crate::import::Boot) -> Self {
         let values = boot.values.iter().map(|(pcr, value)| (*pcr, value.digests.clone())).collect();
-        Self { name: boot.name.clone(), values, events: BTreeMap::new() }
+        Self { name: boot.name.clone(), values, ..Self::default() }
     }
 }
 

@@ -15,6 +15,11 @@ pub(super) fn check(facts: &Facts<'_>, findings: &mut Findings<'_>) {
     }
 }
 
+/// The digest of an event that has to be over its data, and is not.
+pub(super) fn disagreement(facts: &Facts<'_>, event: &FirmwareEvent<'_>, digest: Digest) -> Option<Finding> {
+    must_agree(event.event_type).then(|| compare(facts, event, digest)).flatten()
+}
+
 /// PFP, section 10.4.1, table "Events", column "Digest": types whose digest is over their own data.
 fn must_agree(event_type: EventType) -> bool {
     matches!(

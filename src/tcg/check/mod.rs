@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use super::cel::Record;
 use super::eventlog::{Register, RegisterKind};
 use super::timeline::{BootLog, LogFormat};
-use super::{EventType, PcrIndex};
+use super::{EventType, HashAlgorithm, PcrIndex};
 use crate::tcg::cel::Content;
 use crate::uefi::variable::Uintn;
 
@@ -77,6 +77,35 @@ pub fn check(log: &BootLog<'_>) -> Vec<Finding> {
     numbers::check(&facts, &mut findings);
     order::check(&facts, &mut findings);
     findings.finish()
+}
+
+/// What of an event of firmware contradicts its digest in a bank, if no known quirk explains it: the digest of a type that the
+/// specification has hashed over its own data is not, or an event that extends nothing has one.
+pub(crate) fn contradiction(
+    record: &Record<'_>,
+    number: u64,
+    uintn: Uintn,
+    bank: HashAlgorithm,
+) -> Option<String> {
+    let digest = record.digests.get(bank)?;
+    if record.event_type() == Some(EventType::NO_ACTION) {
+        // The first record is the log's header, to which OpenPOWER's firmware gives a digest.
+        let extends = number > 0 && digest.as_bytes().iter().any(|byte| *byte != 0);
+        return extends.then(|| format!("is EV_NO_ACTION, which extends nothing, and has a {bank} digest"));
+    }
+    let facts = Facts {
+        kind: RegisterKind::Pcr,
+        uintn,
+        events: Cow::Borrowed(std::slice::from_ref(record)),
+        is_partial: false,
+        is_cut: false,
+        separators: BTreeMap::new(),
+    };
+    let event = facts.firmware_event(0)?;
+    let mut finding = digests::disagreement(&facts, &event, digest)?;
+    let code = finding.code;
+    quirks::explain(&mut finding, &facts);
+    (finding.code == code).then(|| format!("is {}, and {}", event.event_type, finding.text))
 }
 
 /// Findings of one kind that are listed; a log of a million faults is not worse than one of a thousand.

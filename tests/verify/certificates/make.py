@@ -12,7 +12,7 @@ OTHER = ec.derive_private_key(int.from_bytes(bytes([9] * 32), "big"), ec.SECP256
 YEAR = lambda year: datetime.datetime(year, 1, 1)
 
 
-def make(file, subject, key, issuer, issuer_key, ca=None, years=(2026, 2046), hash=hashes.SHA256(), extra=(), usage=True):
+def make(file, subject, key, issuer, issuer_key, ca=None, years=(2026, 2046), hash=hashes.SHA256(), extra=(), usage=True, signs_data=None):
     name = lambda text: x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
     builder = x509.CertificateBuilder().subject_name(name(subject)).issuer_name(name(issuer)).public_key(key.public_key())
     builder = builder.serial_number(1).not_valid_before(YEAR(years[0])).not_valid_after(YEAR(years[1]))
@@ -20,7 +20,7 @@ def make(file, subject, key, issuer, issuer_key, ca=None, years=(2026, 2046), ha
         builder = builder.add_extension(x509.BasicConstraints(True, ca if ca >= 0 else None), critical=True)
     if usage:
         signs = ca is not None
-        builder = builder.add_extension(x509.KeyUsage(not signs, False, False, False, False, signs, signs, False, False), True)
+        builder = builder.add_extension(x509.KeyUsage(not signs if signs_data is None else signs_data, False, signs_data is False, False, False, signs, signs, False, False), True)
     for extension, critical in extra:
         builder = builder.add_extension(extension, critical=critical)
     certificate = builder.sign(issuer_key, hash)
@@ -43,3 +43,11 @@ make("too-deep.pem", "Too deep", rogue, "Middle", middle, ca=-1)
 make("ak-too-deep.pem", "AK", AK, "Too deep", rogue)
 make("ak-unknown-critical.pem", "AK", AK, "Middle", middle,
      extra=[(x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00"), True)])
+# What is for something else than an attestation key, and what says that it is for one.
+usages = lambda *ids: [(x509.ExtendedKeyUsage([x509.ObjectIdentifier(id) for id in ids]), True)]
+make("ak-web-server.pem", "AK", AK, "Middle", middle, extra=usages("1.3.6.1.5.5.7.3.1"))
+make("ak-endorsement.pem", "AK", AK, "Middle", middle, extra=usages("2.23.133.8.1"))
+make("ak-encipherment.pem", "AK", AK, "Middle", middle, signs_data=False)
+make("ak-authority.pem", "AK", AK, "Root", root, ca=0, signs_data=True)
+make("ak-tcg.pem", "AK", AK, "Middle", middle, extra=usages("1.3.6.1.4.1.311.10.3.12", "2.23.133.8.3"))
+make("ak-any.pem", "AK", AK, "Middle", middle, extra=usages("2.5.29.37.0"))
