@@ -217,25 +217,10 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// Types that firmware uses for one and the same measurement: which one depends on the version of the specification that it
-/// follows (PFP 1.06, section 10.4.1: those on 2 replace the others, and firmware's code has gone by all of the first row).
-const ALIKE: &[&[EventType]] = &[
-    &[
-        EventType::EFI_PLATFORM_FIRMWARE_BLOB,
-        EventType::EFI_PLATFORM_FIRMWARE_BLOB2,
-        EventType::POST_CODE,
-        EventType::POST_CODE2,
-        EventType::S_CRTM_CONTENTS,
-    ],
-    &[EventType::EFI_HANDOFF_TABLES, EventType::EFI_HANDOFF_TABLES2],
-    &[EventType::EFI_VARIABLE_BOOT, EventType::EFI_VARIABLE_BOOT2],
-    &[EventType::EFI_GPT_EVENT, EventType::EFI_GPT_EVENT2],
-];
-
 /// Both sides know a type, and these are not two words for one thing.
 fn is_relabelled(logged: &Logged, expected: &ExpectedEvent) -> bool {
     let (Some(one), Some(other)) = (logged.kind, expected.kind) else { return false };
-    one != other && !ALIKE.iter().any(|alike| alike.contains(&one) && alike.contains(&other))
+    !one.is_another_word_for(other)
 }
 
 fn same(logged: Option<&Logged>, expected: Option<&ExpectedEvent>, banks: &[HashAlgorithm]) -> bool {
