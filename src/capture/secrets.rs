@@ -3,42 +3,15 @@
 //! Texts are looked at as ASCII, one byte for each character (or byte, or UTF-16 unit) of the original, so that a place in
 //! the one is a place in the other. `NUL` stands for what ends a text, `~` for what is not ASCII.
 
+mod addresses;
+mod names;
+
 use std::ops::Range;
 
 use super::identities::Identities;
 use crate::tcg::{Digest, HashAlgorithm};
-
-/// Names of parameters whose value is a secret, or part of them.
-const SECRET_KEYS: &[&str] = &[
-    "password",
-    "passwd",
-    "passphrase",
-    "secret",
-    "token",
-    // systemd.set_credential= of systemd(1), io.systemd.credential: of systemd-stub(7).
-    "credential",
-    "apikey",
-    "api_key",
-    "api-key",
-    "access_key",
-    "access-key",
-    "accesskey",
-    "private",
-    "psk",
-    "auth",
-];
-
-/// What the last part of such a name ends with (`rootpw`, `inst.rootpw`, `mysql.pass`, `rd.znet_pass`, `cifspass`, `pwd`).
-const SECRET_ENDINGS: &[&str] = &["pass", "passcode", "pw", "pwd", "pin"];
-
-/// Words that end so and mean something else.
-const NO_SECRETS: &[&str] = &["bypass", "compass", "spin"];
-
-/// What stands behind such a name where it only switches something, as `tpm2-pin=yes` of crypttab(5).
-const SWITCHES: &[&str] = &["", "0", "1", "yes", "no", "true", "false", "on", "off", "auto", "none"];
-
-/// Shortest value of a name that ends with `key` and is taken for the key: `rd.luks.key=/path` names a file.
-const MIN_KEY: usize = 8;
+use addresses::addresses;
+use names::is_secret;
 
 /// Names whose value says which machine it is: addresses and names of dracut.cmdline(7), systemd(1),
 /// kernel-parameters.txt.
@@ -156,10 +129,7 @@ fn word(text: &[u8], range: Range<usize>, spans: &mut Vec<Span>) {
         let key = key.trim_start_matches(['"', '~', '\'']);
         let value = at.saturating_add(1);
         let rest = bytes.get(value..).unwrap_or_default();
-        if SECRET_KEYS.iter().any(|secret| key.contains(secret))
-            || IDENTITY_KEYS.contains(&key)
-            || ends_like_a_secret(key, rest)
-        {
+        if is_secret(key, rest) || IDENTITY_KEYS.contains(&key) {
             push(value, bytes.len());
             return;
         }
@@ -186,57 +156,6 @@ fn word(text: &[u8], range: Range<usize>, spans: &mut Vec<Span>) {
     {
         push(query.saturating_add(1), bytes.len());
     }
-}
-
-/// The last part of the name is one of a secret's, and the value is none that only switches something or names a file.
-fn ends_like_a_secret(key: &str, value: &[u8]) -> bool {
-    let last = key.rsplit(['.', '_', '-', ':', ',']).next().unwrap_or(key);
-    let value = value.trim_ascii_end();
-    let value = value.strip_prefix(b"\"").unwrap_or(value);
-    let value = value.strip_suffix(b"\"").unwrap_or(value).to_ascii_lowercase();
-    if NO_SECRETS.contains(&last) || SWITCHES.iter().any(|switch| value == switch.as_bytes()) {
-        return false;
-    }
-    let is_path = value.first() == Some(&b'/') || find(&value, b":/", 0).is_some();
-    SECRET_ENDINGS.iter().any(|ending| last.ends_with(ending))
-        || (last.ends_with("key") && value.len() >= MIN_KEY && !is_path)
-}
-
-/// IP addresses in the value of a parameter, an URL or a device of GRUB: `nfsroot=10.0.0.1:/x`, `(http,10.0.0.1)/x`. A version
-/// of four numbers looks the same: it is told by its name, or has none.
-fn addresses(word: &[u8], value: usize, push: &mut impl FnMut(usize, usize)) {
-    let name = word.get(..value).unwrap_or_default().to_ascii_lowercase();
-    let has_host = value > 0 || find(word, b"://", 0).is_some() || word.first() == Some(&b'(');
-    if !has_host || find(&name, b"version", 0).is_some() {
-        return;
-    }
-    let is_part = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':');
-    let mut at = 0;
-    while let Some(rest) = word.get(at..).filter(|rest| !rest.is_empty()) {
-        let run = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || b".:_-+".contains(byte));
-        let end = at.saturating_add(run.count());
-        let bytes = word.get(at..end).unwrap_or_default();
-        let bracketed = at > 0 && word.get(at.saturating_sub(1)) == Some(&b'[');
-        let colons = bytes.iter().filter(|byte| **byte == b':').count();
-        if bracketed && colons >= 2 && bytes.iter().all(is_part) {
-            push(at, end);
-        } else {
-            let mut start = at;
-            for part in bytes.split(|byte| *byte == b':') {
-                let part_end = start.saturating_add(part.len());
-                if is_ipv4(part) {
-                    push(start, part_end);
-                }
-                start = part_end.saturating_add(1);
-            }
-        }
-        at = end.saturating_add(1);
-    }
-}
-
-fn is_ipv4(text: &[u8]) -> bool {
-    let text = std::str::from_utf8(text).unwrap_or_default();
-    text.parse::<std::net::Ipv4Addr>().is_ok()
 }
 
 /// Long, and of letters and digits as no name has them.
