@@ -1,13 +1,13 @@
 //! Commands: those that boots are made of, and the line that is measured for each.
 
+use super::names::COMMANDS;
 use super::search::Wanted;
 use super::{Flow, Grub, Step, Stop, stop};
 use crate::disk::Volume;
 use crate::grub::script::Word;
 
 /// Commands that neither open files nor decide anything; whether they succeed, the machine knows.
-const HARMLESS: [&str; 8] =
-    ["serial", "clear", "sleep", "play", "background_color", "echo", "save_env", "gettext"];
+const HARMLESS: [&str; 7] = ["serial", "clear", "sleep", "play", "background_color", "echo", "gettext"];
 
 /// Terminals that are there without a module, or with the module of that name.
 const TERMINALS: [&str; 3] = ["console", "gfxterm", "serial"];
@@ -69,6 +69,10 @@ impl Grub<'_> {
             "boot" if self.loaded => return self.start(),
             "terminal_input" | "terminal_output" => self.terminals(arguments)?,
             "fwsetup" => self.ask_for_setup(arguments)?,
+            "save_env" => {
+                self.saved = true;
+                self.succeeded = None;
+            }
             _ if HARMLESS.contains(&name) => self.succeeded = None,
             _ => return Err(stop(format!("what the command '{name}' does is not followed"))),
         }
@@ -142,6 +146,12 @@ impl Grub<'_> {
     /// A function, or at last an assignment.
     fn call(&mut self, name: &str, arguments: &[String]) -> Flow {
         if let Some(body) = self.functions.get(name).cloned() {
+            // A command comes before a function, and which of those that are not followed are built in is not looked at.
+            if COMMANDS.contains(&name) {
+                return Err(stop(format!(
+                    "the function '{name}' has the name of a command, which may come first"
+                )));
+            }
             let outer = std::mem::replace(&mut self.arguments, arguments.to_vec());
             let flow = self.nested(|grub| grub.script(&body));
             self.arguments = outer;
@@ -149,6 +159,7 @@ impl Grub<'_> {
         }
         match name.split_once('=') {
             Some((variable, value)) if arguments.is_empty() && !variable.is_empty() => {
+                self.succeeded = Some(true);
                 self.assign(variable, value)
             }
             _ => Err(stop(format!("what the command '{name}' does is not followed"))),
@@ -169,6 +180,9 @@ impl Grub<'_> {
     pub(super) fn assign(&mut self, name: &str, value: &str) -> Flow {
         self.environment.set(name, value.to_owned())?;
         match name {
+            "check_signatures" if !matches!(value, "" | "no") => Err(stop(
+                "with check_signatures GRUB asks for a signature beside each file, which is not followed",
+            )),
             "prefix" => self.read_lists(),
             "lang" | "locale_dir" => self.open_translation(),
             "secondary_locale_dir" => Err(stop("translations of a second folder are not followed")),
@@ -201,6 +215,9 @@ impl Grub<'_> {
     fn load_env(&mut self, arguments: &[String]) -> Flow {
         const MARK: &str = "# GRUB Environment Block\n";
         const MAX_BLOCK: u64 = 64 << 10;
+        if self.saved {
+            return Err(stop("load_env after save_env reads what this boot wrote"));
+        }
         let (mut file, mut skips) = (None, false);
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {

@@ -108,6 +108,12 @@ impl Environment {
         if self.variables.len() >= MAX_VARIABLES || value.len() > MAX_VALUE {
             return Err(stop("the configuration sets more, or longer, variables than are followed"));
         }
+        // GRUB `grub_env_write_root` takes them off.
+        let inner = value.strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
+        let value = match inner {
+            Some(inner) if name == "root" => inner.to_owned(),
+            _ => value,
+        };
         self.variables.insert(name.to_owned(), value);
         Ok(())
     }

@@ -67,10 +67,10 @@ impl Grub<'_> {
                                 if index > 0 {
                                     arguments.next();
                                 }
-                                arguments.split(argument)?;
+                                arguments.split(unpatterned(argument)?)?;
                             }
                         }
-                        _ => arguments.split(&self.variable(name)?.unwrap_or_default())?,
+                        _ => arguments.split(unpatterned(&self.variable(name)?.unwrap_or_default())?)?,
                     },
                     Part::QuotedVariable(name) => match name.as_str() {
                         "@" => {
@@ -107,5 +107,13 @@ impl Grub<'_> {
             return Ok(self.arguments.get(number.saturating_sub(1)).cloned());
         }
         Ok(self.environment.get(name)?.map(str::to_owned))
+    }
+}
+
+/// A value outside quotes is a pattern, too (GRUB `grub-core/script/execute.c`, `wildcard_expand`).
+fn unpatterned(value: &str) -> Result<&str, Stop> {
+    match value.contains(['*', '?', '[', '\\']) {
+        true => Err(stop(format!("the pattern '{value}' of a variable is not followed"))),
+        false => Ok(value),
     }
 }

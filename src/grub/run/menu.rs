@@ -68,7 +68,14 @@ impl Grub<'_> {
         if self.menu.is_empty() {
             return Err(stop("the configuration has no menu entries: GRUB waits for commands"));
         }
-        let waits = self.environment.plain("timeout") != "0";
+        let timeout = self.environment.plain("timeout");
+        if timeout.is_empty() || !timeout.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(stop("the variable timeout has no number: GRUB's menu waits until somebody chooses"));
+        }
+        if !self.environment.plain("superusers").is_empty() {
+            return Err(stop("with superusers GRUB may ask for a password, which is not followed"));
+        }
+        let waits = timeout != "0";
         if waits && !self.environment.plain("theme").is_empty() {
             return Err(stop("the files of the menu's theme are not followed"));
         }
@@ -116,7 +123,12 @@ impl Grub<'_> {
     fn default_entry(&self) -> Result<MenuEntry, Stop> {
         let (wanted, _) = first_of(self.environment.plain("default"));
         let digits = !wanted.is_empty() && wanted.bytes().all(|byte| byte.is_ascii_digit());
-        if wanted.starts_with(['+', '-', ' ']) || (wanted.len() > 1 && wanted.starts_with('0')) {
+        // GRUB `grub_strtoul` takes the digits in front for the number, whatever follows, in base 0.
+        let begins_with_digit = wanted.starts_with(|first: char| first.is_ascii_digit());
+        if wanted.starts_with(['+', '-', ' ', '\t'])
+            || (wanted.len() > 1 && wanted.starts_with('0'))
+            || (begins_with_digit && !digits)
+        {
             return Err(stop(format!("which entry the number '{wanted}' is is not followed")));
         }
         let by_number = if digits { wanted.parse::<usize>().ok() } else { None };

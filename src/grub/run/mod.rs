@@ -12,6 +12,7 @@ mod expansion;
 mod files;
 mod menu;
 mod modules;
+mod names;
 mod search;
 mod test;
 #[cfg(test)]
@@ -33,6 +34,8 @@ const MAX_COMMANDS: usize = 20_000;
 const MAX_DEPTH: usize = 32;
 /// Largest script, in bytes.
 const MAX_SCRIPT: u64 = 1 << 20;
+/// Most bytes of commands that are measured.
+const MAX_MEASURED: usize = 16 << 20;
 
 /// One thing that GRUB does and that is measured.
 #[derive(Debug, Clone)]
@@ -111,6 +114,10 @@ pub struct Grub<'a> {
     succeeded: Option<bool>,
     /// A kernel is loaded.
     loaded: bool,
+    /// An environment block was written.
+    saved: bool,
+    /// Bytes of commands so far.
+    measured: usize,
     /// It was started, so that nothing runs any more.
     started: bool,
     commands: usize,
@@ -151,6 +158,8 @@ impl<'a> Grub<'a> {
             arguments: Vec::new(),
             succeeded: Some(true),
             loaded: false,
+            saved: false,
+            measured: 0,
             started: false,
             commands: 0,
             depth: 0,
@@ -183,6 +192,9 @@ impl<'a> Grub<'a> {
 
     /// Adds to what is measured: nothing is before the module `tpm` is there.
     fn measure(&mut self, step: Step) {
+        if let Step::Command(text) = &step {
+            self.measured = self.measured.saturating_add(text.len());
+        }
         let is_kernel = matches!(step, Step::Kernel { .. });
         if is_kernel || self.loaded_modules.contains("tpm") {
             self.trace.steps.push(step);
@@ -284,7 +296,8 @@ impl<'a> Grub<'a> {
         }
         let bytes = file.read(MAX_SCRIPT).map_err(|error| stop(format!("{name}: {error}")))?;
         let text = String::from_utf8(bytes).map_err(|_| stop(format!("{name} is not UTF-8")))?;
-        self.run_text(name, &text)
+        // GRUB `grub_file_getline` drops every one, wherever it stands.
+        self.run_text(name, &text.replace('\r', ""))
     }
 
     fn run_text(&mut self, name: &str, text: &str) -> Flow {
@@ -345,6 +358,9 @@ impl<'a> Grub<'a> {
 
     fn count(&mut self) -> Flow {
         self.commands = self.commands.saturating_add(1);
+        if self.measured > MAX_MEASURED {
+            return Err(stop("the configuration measures longer commands than are followed"));
+        }
         if self.commands > MAX_COMMANDS {
             return Err(stop("the configuration runs more commands than are followed"));
         }

@@ -115,13 +115,20 @@ impl Grub<'_> {
     }
 }
 
-/// Decimal digits after an optional sign; 0 when there are none.
+/// A number as GRUB `grub_strtosl` reads it in base 0: after an optional sign, `0x` begins hexadecimal digits and `0` octal
+/// ones; 0 when there are none.
 fn number(text: &str) -> i128 {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text),
     };
-    let length = digits.bytes().take_while(u8::is_ascii_digit).count();
-    let value = digits.get(..length).and_then(|digits| digits.parse::<i128>().ok()).unwrap_or(0);
+    let hexadecimal = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X"));
+    let (radix, digits) = match hexadecimal {
+        Some(rest) => (16, rest),
+        None if digits.starts_with('0') => (8, digits),
+        None => (10, digits),
+    };
+    let length = digits.chars().take_while(|digit| digit.is_digit(radix)).count();
+    let value = digits.get(..length).and_then(|digits| i128::from_str_radix(digits, radix).ok()).unwrap_or(0);
     if negative { value.saturating_neg() } else { value }
 }

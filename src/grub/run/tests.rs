@@ -108,7 +108,11 @@ fn run_with(files: &Memory, modules: &[&str], secure: bool) -> Trace {
         ..GrubImage::default()
     };
     let build = GrubBuild::ROWS.iter().find(|row| row.version == "2.12-").unwrap();
-    Grub::new(&image, Some(build), "hd0,gpt1", files).secure(secure).run()
+    let mut grub = Grub::new(&image, Some(build), "hd0,gpt1", files).secure(secure);
+    // Configurations say after how many seconds the menu boots by itself; those of these tests leave it to here.
+    grub.environment.set("timeout", "5".to_owned()).unwrap();
+    grub.environment.export("timeout").unwrap();
+    grub.run()
 }
 
 fn commands(trace: &Trace) -> Vec<&str> {
@@ -202,6 +206,14 @@ fn what_the_files_do_not_decide_ends_the_run() {
         ("if [ $feature_new ]; then true; fi\n", "feature_new"),
         ("terminal_output vga_text\n", "vga_text"),
         ("blscfg --path /x\n", "blscfg"),
+        ("unset timeout\nmenuentry A { linux /vmlinuz }\n", "waits until somebody chooses"),
+        ("set timeout=-1\nmenuentry A { linux /vmlinuz }\n", "waits until somebody chooses"),
+        ("set superusers=root\nmenuentry A { linux /vmlinuz }\n", "password"),
+        ("set check_signatures=enforce\n", "signature"),
+        ("set default='1 foo'\nmenuentry A { linux /vmlinuz }\n", "1 foo"),
+        ("set p='/vmlinu*'\nfor k in $p; do true; done\n", "pattern"),
+        ("save_env a\nload_env\n", "save_env"),
+        ("function ls { set q=fn; }\nls\n", "name of a command"),
         ("while true; do true; done\n", "more commands"),
         ("function f { f }\nf\n", "nest deeper"),
         ("if true; then\n", "line 2"),
@@ -361,4 +373,18 @@ fn commands_bring_their_modules() {
     assert_eq!(opened(&stopped).last(), Some(&"(hd0,gpt1)/grub/x86_64-efi/blsuki.mod"));
     let refused = run_with(&files, &BUILT_IN, true).stopped.unwrap().0;
     assert!(refused.contains("Secure Boot refuses"), "{refused}");
+}
+
+/// As GRUB 2.14 ran it, started by shim 16.1 (Debian's builds): carriage returns are no part of a block, numbers have a base, an
+/// assignment succeeds, and `root` has no parentheses.
+#[test]
+fn odd_but_legal_scripts_run_as_they_do_in_grub() {
+    let trace = run("set default=1\r\nmenuentry A { true }\r\nmenuentry B {\r\n  linux /vmlinuz\r\n}\r\n\
+         if [ 010 -eq 8 -a 0x10 -eq 16 ]; then set a=octal; else set a=decimal; fi\n\
+         false; if x=y; then set c=yes; else set c=no; fi\nset root=(hd0,gpt1)\nset r=$root\n");
+    let commands = commands(&trace);
+    assert!(commands.contains(&"set a=octal") && commands.contains(&"set c=yes"), "{commands:?}");
+    assert!(commands.contains(&"set r=hd0,gpt1"), "{commands:?}");
+    assert!(commands.contains(&"menuentry B {\n  linux /vmlinuz\n}"), "{commands:?}");
+    assert_eq!(trace.stopped, None);
 }
