@@ -187,7 +187,7 @@ fn start_kernel(
                     GapCode::UnknownLoader,
                     &KERNEL,
                     format!("how {name} has the kernel checked and measured in this state of Secure Boot was not observed"),
-                    "an event log of this boot",
+                    "--baseline with the event log of a boot by this GRUB",
                 );
             }
         }
@@ -200,7 +200,7 @@ fn stopped(name: &str, reason: &str, behind_shim: bool, kernel_measured: bool, r
     let pcrs: &[u8] = if kernel_measured { &[8, 9] } else { &[4, 8, 9] };
     for pcr in pcrs {
         let reason = format!("what {name} does is followed only so far: {reason}");
-        let remedy = "an event log of this boot";
+        let remedy = "--baseline with the event log of a boot by this GRUB";
         recorder.gap(PcrIndex::new(*pcr), GapCode::UnknownLoader, &NOT_FOLLOWED, reason, remedy);
     }
     if !kernel_measured {
@@ -235,7 +235,7 @@ fn hand_over(
             GapCode::UnknownLoader,
             &NOT_FOLLOWED,
             "whether this build of GRUB enters the kernel through its EFI stub in this state of Secure Boot was not observed",
-            "an event log of this boot",
+            "--baseline with the event log of a boot by this GRUB",
         );
         return Ok(None);
     };

@@ -48,6 +48,17 @@ impl RecordedPlatform {
             &[0, 1, 2, 3, 4, 5, 6, 7],
             "--baseline",
         );
+        let is_boot_variable = |event: &PlatformEvent| {
+            matches!(event.event_type, EventType::EFI_VARIABLE_BOOT | EventType::EFI_VARIABLE_BOOT2)
+        };
+        if self.part.events.iter().any(is_boot_variable) {
+            recorder.assume(
+                "boot-variables-as-recorded",
+                "the machine's boot options, and their order, are those of the recorded boot",
+                &[1],
+                "--baseline with the log of a boot with the machine's boot options",
+            );
+        }
         for pcr in &self.part.unstable {
             recorder.gap(
                 *pcr,
