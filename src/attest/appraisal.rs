@@ -34,11 +34,11 @@ pub struct Appraisal {
     pub logs: usize,
     /// What was found about the evidence, for people.
     pub notes: Vec<String>,
-    /// [`Policy::id`].
+    /// [`Policy::id`](super::Policy::id).
     pub policy: Digest,
-    /// [`Policy::source`].
+    /// [`Policy::source`](super::Policy::source).
     pub policy_source: Digest,
-    /// [`Policy::format`].
+    /// [`Policy::format`](super::Policy::format).
     pub policy_format: String,
     /// What the boot that it is takes for granted; when it is none of the policy's, what any of them does.
     pub assumptions: Vec<Assumption>,
@@ -49,7 +49,7 @@ pub struct Appraisal {
 pub struct SignerSummary {
     /// The kind of key.
     pub kind: String,
-    /// [`AttestationKey::fingerprint`].
+    /// [`AttestationKey::fingerprint`](super::AttestationKey::fingerprint).
     pub fingerprint: Digest,
     /// Names from the key's certificate to the trusted one; empty for a pinned key.
     pub chain: Vec<String>,
